@@ -1,0 +1,2 @@
+// Package wirepb holds the messages that every protocol of peerd shares.
+package wirepb

@@ -1,0 +1,371 @@
+// Package fetch gets files from a peer: requests go out ahead of their answers on a few streams (lanes), each answer is
+// received, hashed and written by the goroutine that reads it, and nothing takes its final name unverified.
+//
+// A lane that breaks is opened again, and what it still owed is asked for anew, until nothing was heard for
+// [Options.Patience].
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/serve"
+	"github.com/peerd/peerd/transfer/transferpb"
+)
+
+// Source is one share of one peer.
+type Source struct {
+	Opener peer.Opener
+	Peer   peer.ID
+	Share  transfer.ShareID
+	Label  string // how the share is called in messages: //anna/docs
+	// Grant gives a grant that is good for some time yet.
+	Grant func(context.Context) ([]byte, error)
+}
+
+// Options of a [Fetcher].
+type Options struct {
+	Lanes    int           // connections; default 2
+	Patience time.Duration // how long to try while nothing arrives; default 2 minutes
+	Progress transfer.Progress
+	Waiting  func(error) // told when a lane breaks and is tried again; may be nil
+	Log      *slog.Logger
+}
+
+// Bounds of what is asked for at once.
+const (
+	window     = 16 << 20 // bytes that a lane may owe: covers 1 Gbit/s at 120 ms
+	maxPending = 1024     // requests that a lane may owe
+	maxQueue   = 4096     // requests that wait for a lane
+)
+
+// stall is how long a lane may be silent while it owes something.
+const stall = 20 * time.Second
+
+// maxBad is how often a piece is asked for again whose bytes were wrong.
+const maxBad = 3
+
+// job is one request and what becomes of its answer. A job is used by one lane at a time.
+type job interface {
+	// request fills in what to ask for; file has share and grant set.
+	request(*transferpb.GetRequest)
+	// cost is how many bytes the answer will have.
+	cost() int64
+	// receive takes an answer. It reads all of the body, or returns an error that breaks the lane.
+	receive(r *transferpb.GetReply, body io.Reader, s *scratch) error
+	// fail ends the job with an error that another try would not mend.
+	fail(error)
+}
+
+// scratch is what a lane keeps for its jobs.
+type scratch struct {
+	hasher manifest.Hasher
+	step   []byte // manifest.Step bytes
+	whole  []byte // grows to a small file's size
+}
+
+// Fetcher fetches from one source. Its methods may be called at the same time.
+type Fetcher struct {
+	src  Source
+	opts Options
+
+	ctx    context.Context // of the lanes; ends with the reason why
+	cancel context.CancelCauseFunc
+	lanes  sync.WaitGroup
+
+	heard atomic.Int64 // when something arrived last, in Unix nanoseconds
+
+	mu     sync.Mutex
+	wake   *sync.Cond
+	queue  []job
+	closed bool
+}
+
+// New starts a Fetcher, which works until Close or until ctx ends.
+func New(ctx context.Context, src Source, opts Options) *Fetcher {
+	if opts.Lanes == 0 {
+		opts.Lanes = 2
+	}
+	if opts.Patience == 0 {
+		opts.Patience = 2 * time.Minute
+	}
+	if opts.Progress == nil {
+		opts.Progress = nobody{}
+	}
+	f := &Fetcher{src: src, opts: opts}
+	f.wake = sync.NewCond(&f.mu)
+	f.ctx, f.cancel = context.WithCancelCause(ctx)
+	f.heard.Store(time.Now().UnixNano())
+	for i := range opts.Lanes {
+		f.lanes.Go(func() { f.lane(i + 1) })
+	}
+	context.AfterFunc(f.ctx, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.wake.Broadcast()
+	})
+	return f
+}
+
+// Close ends the lanes. Jobs that are not done fail.
+func (f *Fetcher) Close() {
+	f.cancel(errEnded)
+	f.lanes.Wait()
+	f.mu.Lock()
+	left := f.queue
+	f.queue = nil
+	f.mu.Unlock()
+	for _, j := range left {
+		j.fail(context.Cause(f.ctx))
+	}
+}
+
+var errEnded = errors.New("the transfer was ended")
+
+// push queues a job. With wait it waits while too many are queued.
+func (f *Fetcher) push(j job, wait bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for wait && len(f.queue) >= maxQueue && f.ctx.Err() == nil {
+		f.wake.Wait()
+	}
+	if f.ctx.Err() != nil {
+		return context.Cause(f.ctx)
+	}
+	f.queue = append(f.queue, j)
+	f.wake.Broadcast()
+	return nil
+}
+
+// again puts jobs back in front of the queue.
+func (f *Fetcher) again(jobs ...job) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue = append(jobs, f.queue...)
+	f.wake.Broadcast()
+}
+
+// lane runs one lane until the Fetcher ends.
+func (f *Fetcher) lane(n int) {
+	s := &scratch{step: make([]byte, manifest.Step)}
+	var since time.Time // of the first of the breaks with nothing heard between them
+	var wait time.Duration
+	for f.need() {
+		owed, err := f.converse(n, s)
+		f.again(owed...)
+		if f.ctx.Err() != nil || err == nil {
+			continue
+		}
+		if time.Unix(0, f.heard.Load()).After(since) {
+			since, wait = time.Now(), 0
+		}
+		if final(err) || time.Since(since) > f.opts.Patience {
+			f.cancel(err)
+			return
+		}
+		f.opts.Log.Debug("lane broke", "lane", n, "peer", f.src.Peer, "err", err)
+		if f.opts.Waiting != nil {
+			f.opts.Waiting(err)
+		}
+		wait = min(max(2*wait, 100*time.Millisecond), 2*time.Second)
+		select {
+		case <-time.After(wait):
+		case <-f.ctx.Done():
+		}
+	}
+}
+
+// final reports whether trying again is pointless.
+func final(err error) bool {
+	switch peer.KindOf(err) {
+	case peer.Denied, peer.NotFound, peer.Integrity, peer.Usage:
+		return true
+	}
+	return false
+}
+
+// need waits until there is something to ask for.
+func (f *Fetcher) need() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.queue) == 0 && f.ctx.Err() == nil {
+		f.wake.Wait()
+	}
+	return f.ctx.Err() == nil
+}
+
+// conversation is one stream's worth of a lane. The asking goroutine appends to owed, the reading one takes from it.
+type conversation struct {
+	f      *Fetcher
+	stream peer.Stream
+	owed   []job // guarded by f.mu, like all below
+	bytes  int64
+	broken bool
+}
+
+// converse asks and reads on one stream until it breaks, and gives back what is still owed.
+func (f *Fetcher) converse(lane int, s *scratch) ([]job, error) {
+	st, err := f.src.Opener.Open(f.ctx, f.src.Peer, serve.GetProtocol, lane)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(f.ctx, func() { st.Reset() })
+	defer stop()
+	c := &conversation{f: f, stream: st}
+	asked := make(chan error, 1)
+	go func() { asked <- c.ask() }()
+	err = c.read(s)
+	st.Reset()
+	f.mu.Lock()
+	c.broken = true
+	f.wake.Broadcast()
+	f.mu.Unlock()
+	if askErr := <-asked; askErr != nil && (err == nil || peer.KindOf(askErr) == peer.Denied) {
+		err = askErr
+	}
+	return c.owed, err
+}
+
+// take waits for a job and room in the window for it, and owes it.
+func (c *conversation) take(wait bool) job {
+	f := c.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.ctx.Err() == nil && !c.broken {
+		if len(f.queue) > 0 && len(c.owed) < maxPending && (c.bytes == 0 || c.bytes+f.queue[0].cost() <= window) {
+			j := f.queue[0]
+			f.queue = f.queue[1:]
+			c.owed = append(c.owed, j)
+			c.bytes += j.cost()
+			f.wake.Broadcast()
+			return j
+		}
+		if !wait {
+			return nil
+		}
+		f.wake.Wait()
+	}
+	return nil
+}
+
+// batch is how many bytes of requests go out in one write.
+const batch = 32 << 10
+
+// ask sends requests until the conversation breaks.
+func (c *conversation) ask() error {
+	var out, shown []byte
+	for {
+		j := c.take(len(out) == 0)
+		if j == nil || len(out) >= batch {
+			if len(out) > 0 {
+				if err := c.stream.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+					return err
+				}
+				if _, err := c.stream.Write(out); err != nil {
+					c.stream.Reset()
+					return err
+				}
+				out = out[:0]
+			} else if j == nil {
+				return nil
+			}
+			if j == nil {
+				continue
+			}
+		}
+		grant, err := c.f.src.Grant(c.f.ctx)
+		if err != nil {
+			c.stream.Reset()
+			return err
+		}
+		req := &transferpb.GetRequest{File: &transferpb.File{Share: c.f.src.Share[:]}}
+		if string(grant) != string(shown) {
+			req.File.Grant, shown = grant, grant
+		}
+		j.request(req)
+		if out, err = wire.AppendMsg(out, req); err != nil {
+			return err
+		}
+	}
+}
+
+// next waits for something owed.
+func (c *conversation) next() job {
+	f := c.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(c.owed) == 0 && f.ctx.Err() == nil {
+		f.wake.Wait()
+	}
+	if f.ctx.Err() != nil {
+		return nil
+	}
+	return c.owed[0]
+}
+
+// settle takes the first job off what is owed.
+func (c *conversation) settle(j job) {
+	f := c.f
+	f.heard.Store(time.Now().UnixNano())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.owed = c.owed[1:]
+	c.bytes -= j.cost()
+	f.wake.Broadcast()
+}
+
+// maxReply is the largest header of an answer, in bytes.
+const maxReply = 8 << 10
+
+// read takes answers until the stream breaks or the Fetcher ends.
+func (c *conversation) read(s *scratch) error {
+	in := wire.NewReader(&alive{c.stream})
+	var reply transferpb.GetReply
+	for {
+		j := c.next()
+		if j == nil {
+			return nil
+		}
+		if err := in.ReadMsg(&reply, maxReply); err != nil {
+			return err
+		}
+		body := &io.LimitedReader{R: in, N: int64(reply.Length)}
+		if reply.Length > transfer.MaxFile {
+			return fmt.Errorf("an answer of %d bytes", reply.Length)
+		}
+		err := j.receive(&reply, body, s)
+		if err != nil {
+			return err
+		}
+		if body.N > 0 {
+			return fmt.Errorf("an answer has %d bytes too many", body.N)
+		}
+		c.settle(j)
+	}
+}
+
+// alive is a stream on which silence is an error.
+type alive struct{ peer.Stream }
+
+func (a *alive) Read(b []byte) (int, error) {
+	if err := a.SetReadDeadline(time.Now().Add(stall)); err != nil {
+		return 0, err
+	}
+	return a.Stream.Read(b)
+}
+
+// nobody is told of no progress.
+type nobody struct{}
+
+func (nobody) Got(string, int64) {}
+func (nobody) Had(string, int64) {}

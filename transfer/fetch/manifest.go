@@ -1,0 +1,180 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/serve"
+	"github.com/peerd/peerd/transfer/transferpb"
+)
+
+// manifestStream is a file's manifest as it arrives.
+type manifestStream struct {
+	f      *Fetcher
+	path   []string
+	state  transfer.State
+	layout transfer.Layout
+	got    []transfer.Hash
+	manifestConn
+}
+
+// manifestConn is one try to read a manifest.
+type manifestConn struct {
+	stream peer.Stream
+	in     *wire.Reader
+	stop   func() bool
+}
+
+func (c *manifestConn) close() {
+	c.stop()
+	c.stream.Reset()
+}
+
+// maxManifestReply is the largest message of a manifest, in bytes.
+const maxManifestReply = 64 << 10
+
+// openManifest asks for a manifest.
+func (f *Fetcher) openManifest(ctx context.Context, path []string) (*manifestStream, error) {
+	ms := &manifestStream{f: f, path: path}
+	var err error
+	ms.manifestConn, ms.state, err = f.askManifest(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	ms.layout, err = transfer.LayoutOf(ms.state.Size)
+	if err != nil {
+		ms.close()
+		return nil, ms.lie(err.Error())
+	}
+	return ms, nil
+}
+
+// askManifest asks for a manifest, again and again while the peer is away, and reads its first message.
+func (f *Fetcher) askManifest(ctx context.Context, path []string) (manifestConn, transfer.State, error) {
+	since := time.Now()
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		c, st, err := f.tryManifest(ctx, path)
+		if err == nil || final(err) || peer.KindOf(err) == peer.Conflict || time.Since(since) > f.opts.Patience {
+			return c, st, err
+		}
+		if f.opts.Waiting != nil {
+			f.opts.Waiting(err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return c, st, ctx.Err()
+		}
+	}
+}
+
+func (f *Fetcher) tryManifest(ctx context.Context, path []string) (c manifestConn, st transfer.State, err error) {
+	grant, err := f.src.Grant(ctx)
+	if err != nil {
+		return c, st, err
+	}
+	c.stream, err = f.src.Opener.Open(ctx, f.src.Peer, serve.ManifestProtocol, 0)
+	if err != nil {
+		return c, st, err
+	}
+	c.stop = context.AfterFunc(ctx, func() { c.stream.Reset() })
+	c.in = wire.NewReader(&alive{c.stream})
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	req := &transferpb.ManifestRequest{File: &transferpb.File{Share: f.src.Share[:], Path: path, Grant: grant}}
+	if err := c.stream.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+		return c, st, err
+	}
+	if err := wire.WriteMsg(c.stream, req); err != nil {
+		return c, st, err
+	}
+	if err := c.stream.CloseWrite(); err != nil {
+		return c, st, err
+	}
+	var first transferpb.ManifestReply
+	if err := c.in.ReadMsg(&first, maxManifestReply); err != nil {
+		return c, st, err
+	}
+	if first.GetState() == nil {
+		return c, st, f.refusal(first.GetError(), path)
+	}
+	s := first.GetState()
+	st = transfer.State{Size: s.Size, ModTime: time.Unix(0, s.ModTime)}
+	if copy(st.Version[:], s.Version) != len(s.Version) || len(s.Version) != len(st.Version) {
+		return c, st, f.refusal(nil, path)
+	}
+	return c, st, nil
+}
+
+// lie is the error of a manifest that can't be true.
+func (m *manifestStream) lie(what string) error {
+	return &peer.Error{Path: m.f.label(m.path), Kind: peer.Integrity, Err: errors.New("the source's manifest can't be true: " + what),
+		Hint: "nothing was written under the file's name"}
+}
+
+// each calls do with every piece's hash in order, as they arrive, and at the end proves them all against the root. A file
+// of one piece has no hashes, so do is never called for it. A stream that breaks is opened again.
+func (m *manifestStream) each(ctx context.Context, do func(i int, h transfer.Hash) error) error {
+	at := 0 // hashes read from this stream; those of an earlier one are in got already
+	for {
+		var r transferpb.ManifestReply
+		if err := m.in.ReadMsg(&r, maxManifestReply); err != nil {
+			if err := m.again(ctx); err != nil {
+				return err
+			}
+			at = 0
+			continue
+		}
+		switch {
+		case r.GetError() != nil:
+			return m.f.refusal(r.GetError(), m.path)
+		case len(r.GetRoot()) == transfer.HashSize:
+			whole := transfer.Manifest{Layout: m.layout, Root: transfer.Hash(r.GetRoot()), Pieces: m.got[:at]}
+			if err := manifest.Verify(whole); err != nil {
+				return m.lie(err.Error())
+			}
+			return nil
+		}
+		hashes, err := manifest.Hashes(r.GetHashes())
+		if err != nil || len(hashes) == 0 || at+len(hashes) > m.layout.Pieces() || m.layout.Pieces() == 1 {
+			return m.lie("it has the wrong number of hashes")
+		}
+		for _, h := range hashes {
+			if at < len(m.got) {
+				if m.got[at] != h {
+					return m.lie("it differs from what was said before")
+				}
+				at++
+				continue
+			}
+			m.got = append(m.got, h)
+			if err := do(at, h); err != nil {
+				return err
+			}
+			at++
+		}
+	}
+}
+
+// again opens the stream anew, to the same version of the file.
+func (m *manifestStream) again(ctx context.Context) error {
+	m.close()
+	c, st, err := m.f.askManifest(ctx, m.path)
+	if err != nil {
+		m.stop = func() bool { return true } // the old stream is closed already
+		return err
+	}
+	m.manifestConn = c
+	if st.Version != m.state.Version {
+		return m.f.changed(m.path)
+	}
+	return nil
+}

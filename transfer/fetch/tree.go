@@ -1,0 +1,245 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/store"
+	"github.com/peerd/peerd/transfer/transferpb"
+)
+
+// Item is a file or folder to fetch, as a listing tells of it.
+type Item struct {
+	Path    []string // in the share
+	Dest    []string // below the target folder; at least one name
+	Dir     bool
+	Size    int64
+	ModTime time.Time
+	Exec    bool
+}
+
+// maxLarge is how many files of several pieces are on their way at once, so that the end of one does not wait for the
+// start of the next.
+const maxLarge = 3
+
+// Tree fetches items below dst, folders before what is in them. A file that is there already, of the same size and time,
+// is left alone; one that is different is an error of kind [peer.Conflict] without replace. failed is told of each item
+// that can't be had, and the others go on; Tree's own error ends all of it, after which only Close is of use. It also
+// ends when items yields an error.
+func (f *Fetcher) Tree(ctx context.Context, items iter.Seq2[Item, error], dst *store.Dir, replace bool, failed func(Item, error)) error {
+	t := &tree{f: f, dst: dst, replace: replace, failed: failed, large: make(chan struct{}, maxLarge)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(f.ctx, cancel)
+	defer stop()
+	err := t.all(ctx, items)
+	if err != nil {
+		cancel()
+	}
+	t.wait(ctx)
+	t.mu.Lock()
+	t.failed = func(Item, error) {}
+	t.mu.Unlock()
+	if cause := context.Cause(f.ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+type tree struct {
+	f       *Fetcher
+	dst     *store.Dir
+	replace bool
+	large   chan struct{}
+
+	mu     sync.Mutex
+	failed func(Item, error)
+	open   sync.WaitGroup // items on their way
+}
+
+func (t *tree) all(ctx context.Context, items iter.Seq2[Item, error]) error {
+	for it, err := range items {
+		if err != nil {
+			return err
+		}
+		if err := t.item(ctx, it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// item starts one item.
+func (t *tree) item(ctx context.Context, it Item) error {
+	if it.Dir {
+		if err := t.dst.Mkdir(it.Dest); err != nil {
+			t.fail(it, err)
+		}
+		return ctx.Err()
+	}
+	found, size, mod, err := t.dst.Look(it.Dest)
+	switch {
+	case err != nil:
+		t.fail(it, err)
+		return ctx.Err()
+	case found == store.Other:
+		t.fail(it, &peer.Error{Path: t.dst.Name(it.Dest), Kind: peer.Conflict, Err: errors.New("something that is no file is in the way")})
+		return ctx.Err()
+	case found == store.Regular && size == it.Size && mod.Equal(it.ModTime):
+		t.f.opts.Progress.Had(t.f.label(it.Path), size)
+		return ctx.Err()
+	case found == store.Regular && size != it.Size && !t.replace:
+		t.fail(it, exists(t.dst, it))
+		return ctx.Err()
+	}
+	if it.Size <= transfer.MinPiece {
+		t.open.Add(1)
+		if err := t.f.push(&smallJob{tree: t, it: it, compare: found == store.Regular && !t.replace}, true); err != nil {
+			t.open.Done()
+			return err
+		}
+		return nil
+	}
+	select {
+	case t.large <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	t.open.Go(func() {
+		defer func() { <-t.large }()
+		if err := t.f.large(ctx, it, t.dst, t.replace); err != nil {
+			t.fail(it, err)
+		}
+	})
+	return nil
+}
+
+func (t *tree) fail(it Item, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failed(it, err)
+}
+
+// wait waits for all items on their way, or for ctx.
+func (t *tree) wait(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		t.open.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+func exists(dst *store.Dir, it Item) error {
+	return &peer.Error{Path: dst.Name(it.Dest), Kind: peer.Conflict, Err: errors.New("it exists already and is different"), Hint: "use -f to replace it"}
+}
+
+// smallJob fetches a file of one piece.
+type smallJob struct {
+	*tree
+	it      Item
+	compare bool // a file stands there, of the same size
+	bad     int
+}
+
+func (j *smallJob) request(r *transferpb.GetRequest) {
+	r.File.Path = j.it.Path
+	r.Whole = true
+}
+
+// overhead is about what an answer and its request weigh beside the bytes of a file.
+const overhead = 256
+
+func (j *smallJob) cost() int64 { return j.it.Size + overhead }
+
+func (j *smallJob) fail(err error) {
+	j.tree.fail(j.it, err)
+	j.open.Done()
+}
+
+func (j *smallJob) receive(r *transferpb.GetReply, body io.Reader, s *scratch) error {
+	data, st, err := whole(j.f, j.it.Path, r, body, s)
+	var bad *badAnswer
+	switch {
+	case errors.As(err, &bad):
+		if j.bad++; j.bad < maxBad {
+			j.f.again(j)
+			return nil
+		}
+		err = &peer.Error{Path: j.f.label(j.it.Path), Kind: peer.Integrity, Err: bad, Hint: "the source sends wrong bytes; nothing was written"}
+	case err != nil && r.Error == nil:
+		return err // of the stream, or a source that makes no sense
+	}
+	if err == nil {
+		err = j.put(data, store.Meta{ModTime: st.ModTime, Exec: j.it.Exec})
+	}
+	if err != nil {
+		j.fail(err)
+		return nil
+	}
+	j.open.Done()
+	return nil
+}
+
+func (j *smallJob) put(data []byte, m store.Meta) error {
+	name := j.f.label(j.it.Path)
+	if j.compare {
+		old, err := j.dst.Open(j.it.Dest)
+		if err != nil {
+			return err
+		}
+		defer old.Close()
+		l, _ := transfer.LayoutOf(int64(len(data)))
+		was, err := manifest.Build(old, l, nil)
+		if err != nil || was.Root != manifest.Whole(data) {
+			return exists(j.dst, j.it)
+		}
+		j.f.opts.Progress.Had(name, int64(len(data)))
+		return nil
+	}
+	if err := j.dst.Put(j.it.Dest, data, m, j.replace); err != nil {
+		return err
+	}
+	j.f.opts.Progress.Got(name, int64(len(data)))
+	return nil
+}
+
+// badAnswer is an answer whose bytes are not what it says.
+type badAnswer struct{ what string }
+
+func (b *badAnswer) Error() string { return b.what }
+
+// whole reads and verifies the answer that has all of a small file. The bytes are s's. Where r has no error, an error that
+// is no [badAnswer] ends the stream.
+func whole(f *Fetcher, path []string, r *transferpb.GetReply, body io.Reader, s *scratch) ([]byte, transfer.State, error) {
+	var st transfer.State
+	if r.Error != nil {
+		return nil, st, f.refusal(r.Error, path)
+	}
+	if r.Length > transfer.MinPiece || len(r.Root) != transfer.HashSize || r.State == nil {
+		return nil, st, &peer.Error{Path: f.label(path), Kind: peer.Integrity, Err: fmt.Errorf("an answer of %d bytes in place of a small file", r.Length)}
+	}
+	if uint64(cap(s.whole)) < r.Length {
+		s.whole = make([]byte, max(r.Length, 64<<10))
+	}
+	data := s.whole[:r.Length]
+	if _, err := io.ReadFull(body, data); err != nil {
+		return nil, st, err
+	}
+	st = transfer.State{Size: r.State.Size, ModTime: time.Unix(0, r.State.ModTime)}
+	if manifest.Whole(data) != transfer.Hash(r.Root) || st.Size != int64(len(data)) {
+		return nil, st, &badAnswer{"its bytes do not match their hash"}
+	}
+	return data, st, nil
+}

@@ -1,0 +1,220 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/transferpb"
+)
+
+type wireMessage = proto.Message
+
+// getter answers one stream of [transferpb.GetRequest]s, in order.
+type getter struct {
+	*session
+	out []byte // answers not yet sent
+
+	// The file that pieces were last asked of stays open, so that a reader keeps its version while the name goes to another.
+	file File
+	path []string
+}
+
+// Get is the handler of [GetProtocol].
+func (s *Service) Get(ctx context.Context, st peer.Stream) error {
+	buf := s.bufs.Get().(*[]byte)
+	g := &getter{session: s.session(st), out: (*buf)[:0]}
+	defer func() {
+		*buf = g.out[:0]
+		s.bufs.Put(buf)
+		g.closeFile()
+	}()
+	var req transferpb.GetRequest
+	for {
+		if g.in.Buffered() == 0 {
+			if err := g.flush(); err != nil {
+				return err
+			}
+		}
+		if err := g.next(&req); err != nil {
+			if errors.Is(err, io.EOF) {
+				return g.flush()
+			}
+			return err
+		}
+		if err := g.answer(ctx, &req); err != nil {
+			return err
+		}
+	}
+}
+
+// answer sends one reply. Its own error ends the stream; what the other side may know of goes into the reply.
+func (g *getter) answer(ctx context.Context, req *transferpb.GetRequest) error {
+	if err := g.admit(req.File); err != nil {
+		return g.refuse(err)
+	}
+	if req.Whole {
+		return g.whole(ctx, req.File.Path)
+	}
+	return g.piece(ctx, req)
+}
+
+func (g *getter) refuse(err error) error {
+	return g.header(&transferpb.GetReply{Error: wire.FromError(err)})
+}
+
+func (g *getter) header(r *transferpb.GetReply) error {
+	if err := g.room(wire.FrameSize(r)); err != nil {
+		return err
+	}
+	var err error
+	g.out, err = wire.AppendMsg(g.out, r)
+	return err
+}
+
+// room makes sure that n more bytes fit.
+func (g *getter) room(n int) error {
+	if cap(g.out)-len(g.out) >= n {
+		return nil
+	}
+	if err := g.flush(); err != nil {
+		return err
+	}
+	g.out = slices.Grow(g.out, n)
+	return nil
+}
+
+func (g *getter) flush() error {
+	if len(g.out) == 0 {
+		return nil
+	}
+	if err := g.stream.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	_, err := g.stream.Write(g.out)
+	g.out = g.out[:0]
+	return err
+}
+
+// body sends n bytes of the file from off on. An error comes after the header, so it can only end the stream.
+func (g *getter) body(f File, off, n int64) error {
+	for n > 0 {
+		if cap(g.out)-len(g.out) < int(min(n, manifest.Step)) {
+			if err := g.flush(); err != nil {
+				return err
+			}
+		}
+		b := g.out[len(g.out) : len(g.out)+int(min(n, int64(cap(g.out)-len(g.out)), manifest.Step))]
+		if got, err := f.ReadAt(b, off); got < len(b) {
+			return fmt.Errorf("read %d of %d bytes: %w", got, len(b), err)
+		}
+		g.out = g.out[:len(g.out)+len(b)]
+		off, n = off+int64(len(b)), n-int64(len(b))
+	}
+	return nil
+}
+
+// piece answers with one piece of the version that is asked for. The version is looked at before the bytes are read: if
+// they change after, the receiver sees that their hash is wrong, asks again, and is told.
+func (g *getter) piece(ctx context.Context, req *transferpb.GetRequest) error {
+	if g.file == nil || !slices.Equal(g.path, req.File.Path) {
+		g.closeFile()
+		f, err := g.pass.Open(ctx, req.File.Path)
+		if err != nil {
+			return g.refuse(err)
+		}
+		g.file, g.path = f, slices.Clone(req.File.Path)
+	}
+	st, err := g.file.State()
+	if err != nil {
+		return g.refuse(err)
+	}
+	if string(st.Version[:]) != string(req.Version) {
+		g.closeFile()
+		return g.refuse(errChanged("read piece"))
+	}
+	l, err := transfer.LayoutOf(st.Size)
+	if err == nil && int64(req.Piece) >= int64(l.Pieces()) {
+		err = fmt.Errorf("piece %d of %d", req.Piece, l.Pieces())
+	}
+	if err != nil {
+		return g.refuse(&peer.Error{Op: "read piece", Kind: peer.Usage, Err: err})
+	}
+	i := int(req.Piece)
+	if err := g.header(&transferpb.GetReply{Length: uint64(l.Length(i))}); err != nil {
+		return err
+	}
+	return g.body(g.file, l.Offset(i), l.Length(i))
+}
+
+// wholeTries is how often a small file is read again that changes as it is read.
+const wholeTries = 3
+
+// whole answers with all of a small file, of one version.
+func (g *getter) whole(ctx context.Context, path []string) error {
+	for range wholeTries {
+		done, err := g.tryWhole(ctx, path)
+		if done || err != nil {
+			return err
+		}
+	}
+	return g.refuse(errChanged("read file"))
+}
+
+func (g *getter) tryWhole(ctx context.Context, path []string) (done bool, err error) {
+	f, err := g.pass.Open(ctx, path)
+	if err != nil {
+		return true, g.refuse(err)
+	}
+	defer f.Close()
+	before, err := f.State()
+	if err != nil {
+		return true, g.refuse(err)
+	}
+	if before.Size > transfer.MinPiece {
+		return true, g.refuse(&peer.Error{Op: "read file", Kind: peer.Conflict, Err: errors.New("the file has grown beyond one piece"), Hint: "run it again"})
+	}
+	reply := &transferpb.GetReply{Length: uint64(before.Size), State: statePB(before), Root: make([]byte, transfer.HashSize)}
+	head := wire.FrameSize(reply)
+	if err := g.room(head + int(before.Size)); err != nil {
+		return true, err
+	}
+	start := len(g.out)
+	b := g.out[start+head : start+head+int(before.Size)]
+	if n, err := f.ReadAt(b, 0); n < len(b) {
+		if err != nil && !errors.Is(err, io.EOF) {
+			return true, g.refuse(err)
+		}
+		return false, nil
+	}
+	after, err := f.State()
+	if err != nil {
+		return true, g.refuse(err)
+	}
+	if after.Version != before.Version {
+		return false, nil
+	}
+	root := manifest.Whole(b)
+	reply.Root = root[:]
+	if g.out, err = wire.AppendMsg(g.out, reply); err != nil {
+		return true, err
+	}
+	g.out = g.out[:len(g.out)+len(b)]
+	return true, nil
+}
+
+func (g *getter) closeFile() {
+	if g.file != nil {
+		g.file.Close()
+		g.file, g.path = nil, nil
+	}
+}

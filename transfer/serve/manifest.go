@@ -1,0 +1,238 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/transferpb"
+)
+
+// Manifests keeps manifests of own files by version, over restarts.
+type Manifests interface {
+	Get(v transfer.Version) (transfer.Manifest, bool)
+	Put(v transfer.Version, m transfer.Manifest)
+}
+
+// maxHashes is how many hashes go into one message: 32 KiB.
+const maxHashes = 1024
+
+// Manifest is the handler of [ManifestProtocol]. Hashes are sent as they are computed, so the first byte of a file never
+// waits for its last to be hashed.
+func (s *Service) Manifest(ctx context.Context, st peer.Stream) error {
+	c := s.session(st)
+	var req transferpb.ManifestRequest
+	for {
+		if err := c.next(&req); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		answer := s.manifest
+		if err := c.admit(req.File); err != nil {
+			answer = func(context.Context, *session, []string) error { return err }
+		}
+		if err := answer(ctx, c, req.File.GetPath()); err != nil {
+			if errors.Is(err, errSend) {
+				return err
+			}
+			if err := c.send(&transferpb.ManifestReply{What: &transferpb.ManifestReply_Error{Error: wire.FromError(err)}}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// errSend marks errors of the stream itself, which can't be told to the other side.
+var errSend = errors.New("send")
+
+func (c *session) send(m wireMessage) error {
+	if err := c.stream.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return errors.Join(errSend, err)
+	}
+	if err := wire.WriteMsg(c.stream, m); err != nil {
+		return errors.Join(errSend, err)
+	}
+	return nil
+}
+
+func (s *Service) manifest(ctx context.Context, c *session, path []string) error {
+	f, err := c.pass.Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	st, err := f.State()
+	if err != nil {
+		f.Close()
+		return err
+	}
+	layout, err := transfer.LayoutOf(st.Size)
+	if err != nil {
+		f.Close()
+		return err
+	}
+	b := s.builder.follow(f, st, layout)
+	defer b.leave()
+	if err := c.send(&transferpb.ManifestReply{What: &transferpb.ManifestReply_State{State: statePB(st)}}); err != nil {
+		return err
+	}
+	for sent := 0; ; {
+		hashes, root, err := b.wait(ctx, sent)
+		if err != nil {
+			return err
+		}
+		for len(hashes) > 0 {
+			n := min(len(hashes), maxHashes)
+			raw := make([]byte, 0, n*transfer.HashSize)
+			for _, h := range hashes[:n] {
+				raw = append(raw, h[:]...)
+			}
+			if err := c.send(&transferpb.ManifestReply{What: &transferpb.ManifestReply_Hashes{Hashes: raw}}); err != nil {
+				return err
+			}
+			hashes, sent = hashes[n:], sent+n
+		}
+		if !root.IsZero() {
+			return c.send(&transferpb.ManifestReply{What: &transferpb.ManifestReply_Root{Root: root[:]}})
+		}
+		if err := c.pass.Check(); err != nil {
+			return err
+		}
+	}
+}
+
+// builder computes manifests, each once however many wait for it, and no more at a time than there are cores.
+type builder struct {
+	cache Manifests
+	slots chan struct{}
+
+	mu     sync.Mutex
+	active map[transfer.Version]*building
+}
+
+func newBuilder(cache Manifests) *builder {
+	return &builder{
+		cache:  cache,
+		slots:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+		active: make(map[transfer.Version]*building),
+	}
+}
+
+// building is a manifest that grows. It ends when it is whole, when it fails, or when nobody waits for it any more.
+type building struct {
+	owner   *builder
+	version transfer.Version
+	cancel  context.CancelFunc
+
+	mu      sync.Mutex
+	waiters int
+	hashes  []transfer.Hash
+	root    transfer.Hash
+	err     error
+	grown   chan struct{} // closed and made anew when something above changes
+}
+
+// follow gives the manifest of f, which it closes in time.
+func (b *builder) follow(f File, st transfer.State, l transfer.Layout) *building {
+	if m, ok := b.cache.Get(st.Version); ok && m.Size == st.Size {
+		f.Close()
+		return &building{hashes: m.Pieces, root: m.Root, waiters: 1, grown: make(chan struct{})}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if g := b.active[st.Version]; g != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.waiters > 0 {
+			f.Close()
+			g.waiters++
+			return g
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	g := &building{owner: b, version: st.Version, cancel: cancel, waiters: 1, grown: make(chan struct{})}
+	b.active[st.Version] = g
+	go g.run(ctx, f, l)
+	return g
+}
+
+func (g *building) run(ctx context.Context, f File, l transfer.Layout) {
+	defer f.Close()
+	m, err := g.build(ctx, f, l)
+	if err == nil {
+		g.owner.cache.Put(g.version, m)
+	}
+	g.owner.mu.Lock()
+	if g.owner.active[g.version] == g {
+		delete(g.owner.active, g.version)
+	}
+	g.owner.mu.Unlock()
+	g.update(func() { g.root, g.err = m.Root, err })
+}
+
+func (g *building) build(ctx context.Context, f File, l transfer.Layout) (transfer.Manifest, error) {
+	select {
+	case g.owner.slots <- struct{}{}:
+		defer func() { <-g.owner.slots }()
+	case <-ctx.Done():
+		return transfer.Manifest{}, ctx.Err()
+	}
+	m, err := manifest.Build(f, l, func(_ int, h transfer.Hash) error {
+		g.update(func() { g.hashes = append(g.hashes, h) })
+		return ctx.Err()
+	})
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errChanged("hash file")
+	}
+	if err != nil {
+		return transfer.Manifest{}, err
+	}
+	if st, err := f.State(); err != nil {
+		return transfer.Manifest{}, err
+	} else if st.Version != g.version {
+		return transfer.Manifest{}, errChanged("hash file")
+	}
+	return m, nil
+}
+
+func (g *building) update(change func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change()
+	close(g.grown)
+	g.grown = make(chan struct{})
+}
+
+// wait gives the hashes beyond the first have as soon as there are any, or the root once it is known; then all hashes
+// were given.
+func (g *building) wait(ctx context.Context, have int) ([]transfer.Hash, transfer.Hash, error) {
+	for {
+		g.mu.Lock()
+		hashes, root, err, grown := g.hashes[have:], g.root, g.err, g.grown
+		g.mu.Unlock()
+		if err != nil || len(hashes) > 0 || !root.IsZero() {
+			return hashes, root, err
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return nil, transfer.Hash{}, ctx.Err()
+		}
+	}
+}
+
+func (g *building) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.waiters--; g.waiters == 0 && g.cancel != nil {
+		g.cancel()
+	}
+}

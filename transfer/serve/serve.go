@@ -1,0 +1,129 @@
+// Package serve gives pieces of files to those that an [Authorizer] lets in. It decides nothing itself: the right is
+// checked when a grant is shown, and again before every single answer, so that a revoked right ends within one piece.
+package serve
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/transferpb"
+)
+
+// The protocols that [Service] speaks.
+const (
+	ManifestProtocol = "/peerd/manifest/1"
+	GetProtocol      = "/peerd/get/1"
+)
+
+// MaxRequest is the largest request, in bytes: a path of 4 KiB, a grant of 1 KiB, and room.
+const MaxRequest = 8 << 10
+
+// Bounds in time.
+const (
+	idleTimeout = 60 * time.Second // without a request
+	// writeTimeout is for one write of at most sendBuffer bytes: 4 KiB a second is the slowest reader that is borne.
+	writeTimeout = 64 * time.Second
+)
+
+// sendBuffer is how much is sent in one write, in bytes: a step and the header before it.
+const sendBuffer = manifest.Step + 4<<10
+
+// File is one open file.
+type File interface {
+	io.ReaderAt
+	io.Closer
+	// State tells of the file as it is now. Equal versions before and after a read prove that all bytes read belong together.
+	State() (transfer.State, error)
+}
+
+// Pass is a right to read one share that was found good once.
+type Pass interface {
+	// Check says whether it still is.
+	Check() error
+	// Open opens a file of the share. Its path is foreign text.
+	Open(ctx context.Context, path []string) (File, error)
+}
+
+// Authorizer turns what a peer shows into a Pass, or refuses with an error of kind [peer.Denied].
+type Authorizer interface {
+	Enter(grant []byte, holder peer.ID, share transfer.ShareID) (Pass, error)
+}
+
+// Service answers requests for manifests and pieces.
+type Service struct {
+	auth    Authorizer
+	builder *builder
+	log     *slog.Logger
+	bufs    sync.Pool
+}
+
+// New makes a Service. Manifests that were computed are kept in cache.
+func New(auth Authorizer, cache Manifests, log *slog.Logger) *Service {
+	return &Service{
+		auth:    auth,
+		builder: newBuilder(cache),
+		log:     log,
+		bufs:    sync.Pool{New: func() any { b := make([]byte, 0, sendBuffer); return &b }},
+	}
+}
+
+// session is one stream of requests, all for one share, by the same pass.
+type session struct {
+	stream peer.Stream
+	in     *wire.Reader
+	auth   Authorizer
+
+	share transfer.ShareID
+	pass  Pass
+}
+
+func (s *Service) session(st peer.Stream) *session {
+	return &session{stream: st, in: wire.NewReaderSize(st, 16<<10), auth: s.auth}
+}
+
+// next reads a request, or says io.EOF when the other side is done.
+func (c *session) next(m interface {
+	wireMessage
+	GetFile() *transferpb.File
+}) error {
+	if err := c.stream.SetReadDeadline(time.Now().Add(idleTimeout)); err != nil {
+		return err
+	}
+	return c.in.ReadMsg(m, MaxRequest)
+}
+
+// admit checks the right to the file of a request. Its error is an answer to the other side.
+func (c *session) admit(f *transferpb.File) error {
+	if f == nil || len(f.Share) != len(c.share) {
+		return &peer.Error{Op: "read request", Kind: peer.Usage, Err: errors.New("it names no share")}
+	}
+	share := transfer.ShareID(f.Share)
+	if len(f.Grant) > 0 {
+		pass, err := c.auth.Enter(f.Grant, c.stream.Peer(), share)
+		if err != nil {
+			return err
+		}
+		c.pass, c.share = pass, share
+	}
+	if c.pass == nil || share != c.share {
+		return &peer.Error{Op: "read request", Kind: peer.Denied, Err: errors.New("no grant for this share was shown")}
+	}
+	return c.pass.Check()
+}
+
+// errChanged is the answer where a file's bytes no longer belong together.
+func errChanged(op string) error {
+	return &peer.Error{Op: op, Kind: peer.Conflict, Err: errors.New("the file changed meanwhile"), Hint: "run it again"}
+}
+
+func statePB(st transfer.State) *transferpb.State {
+	return &transferpb.State{Size: st.Size, ModTime: st.ModTime.UnixNano(), Version: st.Version[:]}
+}

@@ -1,0 +1,212 @@
+// Package store puts fetched files on disk: a file grows under a temporary name beside its place, and takes its own name
+// in one step once all of it is verified. It is, with share/local, the only opener of folders of users, and stays inside
+// the folder that it was given: no link, no "..", leads out ([os.Root]).
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+)
+
+// tempPrefix starts all temporary names. Shares never list or serve such names.
+const tempPrefix = ".peerd-tmp-"
+
+// Meta is what a file keeps of its origin besides its bytes.
+type Meta struct {
+	ModTime time.Time
+	Exec    bool
+}
+
+func (m Meta) mode() fs.FileMode {
+	if m.Exec {
+		return 0o755
+	}
+	return 0o644
+}
+
+// Dir is a folder that files are put below. It is safe for concurrent use.
+type Dir struct {
+	name string
+	root *os.Root
+
+	mu   sync.Mutex
+	last string   // the folder used last, since files come folder by folder
+	sub  *os.Root // of last
+	temp int      // makes temporary names unique within the process
+}
+
+// OpenDir opens a folder that is there.
+func OpenDir(name string) (*Dir, error) {
+	r, err := os.OpenRoot(name)
+	if err != nil {
+		return nil, fail("open", name, err)
+	}
+	return &Dir{name: name, root: r}, nil
+}
+
+// Close gives the folder up.
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sub != nil && d.sub != d.root {
+		d.sub.Close()
+	}
+	d.sub = nil
+	return d.root.Close()
+}
+
+// Name is the full name of a path below the folder, for messages.
+func (d *Dir) Name(p []string) string { return filepath.Join(append([]string{d.name}, p...)...) }
+
+// Mkdir makes a folder and those above it. One that is there already is fine.
+func (d *Dir) Mkdir(p []string) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if err := d.root.MkdirAll(path.Join(p...), 0o755); err != nil {
+		return fail("make folder", d.Name(p), err)
+	}
+	return nil
+}
+
+// folder gives the folder that p lies in. Opening it once for many files is what makes small files fast.
+func (d *Dir) folder(p []string) (*os.Root, error) {
+	if len(p) == 1 {
+		return d.root, nil
+	}
+	dir := path.Join(p[:len(p)-1]...)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sub == nil || d.last != dir {
+		sub, err := d.root.OpenRoot(dir)
+		if err != nil {
+			return nil, err
+		}
+		if d.sub != nil {
+			d.sub.Close() // calls under way in it end well; later ones give os.ErrClosed
+		}
+		d.sub, d.last = sub, dir
+	}
+	return d.sub, nil
+}
+
+// Found is what stands at a path already.
+type Found uint8
+
+// What may be found.
+const (
+	Absent  Found = iota
+	Regular       // a file
+	Other         // a folder, link or device: never overwritten
+)
+
+// Look tells what stands at p, and of a file its size and time.
+func (d *Dir) Look(p []string) (Found, int64, time.Time, error) {
+	fi, err := d.root.Lstat(path.Join(p...))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Absent, 0, time.Time{}, nil
+	case err != nil:
+		return Absent, 0, time.Time{}, fail("look at", d.Name(p), err)
+	case fi.Mode().IsRegular():
+		return Regular, fi.Size(), fi.ModTime(), nil
+	}
+	return Other, 0, time.Time{}, nil
+}
+
+// Open opens a file that stands at p, for reading.
+func (d *Dir) Open(p []string) (*os.File, error) {
+	f, err := d.root.Open(path.Join(p...))
+	if err != nil {
+		return nil, fail("open", d.Name(p), err)
+	}
+	return f, nil
+}
+
+// Put writes a whole small file that is already verified. Without replace, whatever has its name stays and the error is a
+// [peer.Conflict].
+func (d *Dir) Put(p []string, data []byte, m Meta, replace bool) error {
+	err := d.put(p, data, m, replace)
+	for try := 0; errors.Is(err, os.ErrClosed) && try < 100; try++ { // another goroutine moved on to the next folder
+		err = d.put(p, data, m, replace)
+	}
+	return fail("write", d.Name(p), err)
+}
+
+func (d *Dir) put(p []string, data []byte, m Meta, replace bool) error {
+	dir, err := d.folder(p)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.temp++
+	temp := tempPrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(d.temp)
+	d.mu.Unlock()
+	f, err := dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, m.mode())
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Close()); err != nil {
+		dir.Remove(temp)
+		return err
+	}
+	if err := promote(dir, temp, p[len(p)-1], m, replace); err != nil {
+		dir.Remove(temp)
+		return err
+	}
+	return nil
+}
+
+// promote gives a finished temporary file its name.
+func promote(dir *os.Root, temp, name string, m Meta, replace bool) error {
+	if err := dir.Chtimes(temp, time.Now(), m.ModTime); err != nil {
+		return err
+	}
+	if replace {
+		return dir.Rename(temp, name)
+	}
+	// A link fails where the name is taken, which a rename does not.
+	err := dir.Link(temp, name)
+	switch {
+	case err == nil:
+		return dir.Remove(temp)
+	case errors.Is(err, fs.ErrExist):
+		return err
+	}
+	if _, err := dir.Lstat(name); err == nil {
+		return fs.ErrExist
+	}
+	return dir.Rename(temp, name) // a file system without links
+}
+
+func fail(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &peer.Error{Op: op, Path: name, Kind: peer.KindOf(err), Err: err}
+	var inner *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &inner):
+		e.Err = inner.Err
+	case errors.As(err, &link):
+		e.Err = link.Err
+	}
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		e.Err, e.Hint = fmt.Errorf("it exists already and is different"), "use -f to replace it"
+	case e.Kind == peer.NotFound, e.Kind == peer.Denied:
+		e.Kind = peer.Other // of this computer's disk, not of the share
+	}
+	return e
+}

@@ -1,0 +1,149 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+
+	"github.com/zeebo/blake3"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/manifest"
+)
+
+// Partial is a file that is being fetched. It has no journal: which of its pieces are there is found out by hashing them,
+// which is quick, and right after any crash.
+type Partial struct {
+	dir    *os.Root
+	own    bool // dir was opened for this file
+	name   string
+	temp   string
+	full   string
+	file   *os.File
+	layout transfer.Layout
+	meta   Meta
+	before []extent
+}
+
+// extent is a run of bytes that may hold data.
+type extent struct{ from, to int64 }
+
+// Partial opens the partial file for p, with what an earlier try left in it. key tells one origin from another, so that
+// trying again finds the same file.
+func (d *Dir) Partial(p []string, key string, l transfer.Layout, m Meta) (*Partial, error) {
+	sum := blake3.Sum256([]byte(key))
+	pt := &Partial{
+		dir: d.root, name: p[len(p)-1], full: d.Name(p), layout: l, meta: m,
+		temp: fmt.Sprintf("%s%x", tempPrefix, sum[:8]),
+	}
+	if len(p) > 1 {
+		parent := p[:len(p)-1]
+		sub, err := d.root.OpenRoot(path.Join(parent...))
+		if err != nil {
+			return nil, fail("open", d.Name(parent), err)
+		}
+		pt.dir, pt.own = sub, true
+	}
+	if err := pt.open(); err != nil {
+		pt.Close()
+		return nil, fail("write", pt.full, err)
+	}
+	return pt, nil
+}
+
+func (p *Partial) open() error {
+	f, err := p.dir.OpenFile(p.temp, os.O_RDWR|os.O_CREATE, p.meta.mode())
+	if err != nil {
+		return err
+	}
+	p.file = f
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !fi.Mode().IsRegular() {
+		return fmt.Errorf("%s is in the way", p.temp)
+	}
+	p.before = dataExtents(f, min(fi.Size(), p.layout.Size))
+	if err := checkSpace(f, fi, p.layout.Size); err != nil {
+		return err
+	}
+	return f.Truncate(p.layout.Size)
+}
+
+// Has reports whether piece i is here already, from an earlier try.
+func (p *Partial) Has(h *manifest.Hasher, i int, want transfer.Hash, buf []byte) bool {
+	from := p.layout.Offset(i)
+	to := from + p.layout.Length(i)
+	for _, e := range p.before {
+		if e.from <= from && to <= e.to {
+			got, err := manifest.Piece(h, p.file, p.layout, i, buf)
+			return err == nil && got == want
+		}
+	}
+	return false
+}
+
+// CopyFrom takes piece i from another file, if that has it at the same place.
+func (p *Partial) CopyFrom(h *manifest.Hasher, old io.ReaderAt, i int, want transfer.Hash, buf []byte) bool {
+	got, err := manifest.Piece(h, old, p.layout, i, buf)
+	if err != nil || got != want {
+		return false
+	}
+	src := io.NewSectionReader(old, p.layout.Offset(i), p.layout.Length(i))
+	if _, err := io.CopyBuffer(io.NewOffsetWriter(p.file, p.layout.Offset(i)), src, buf); err != nil {
+		return false
+	}
+	got, err = manifest.Piece(h, p.file, p.layout, i, buf)
+	return err == nil && got == want
+}
+
+// WriteAt writes bytes of the file.
+func (p *Partial) WriteAt(b []byte, off int64) (int, error) {
+	n, err := p.file.WriteAt(b, off)
+	return n, fail("write", p.full, err)
+}
+
+// Promote gives the file, all of whose pieces are verified, its name. Without replace, whatever has that name stays and
+// the error is a [peer.Conflict].
+func (p *Partial) Promote(replace bool) error {
+	err := p.file.Close()
+	p.file = nil
+	if err == nil {
+		err = promote(p.dir, p.temp, p.name, p.meta, replace)
+	}
+	return fail("write", p.full, err)
+}
+
+// Close keeps what is here for another try.
+func (p *Partial) Close() error {
+	var err error
+	if p.file != nil {
+		err = p.file.Close()
+		p.file = nil
+	}
+	if p.own {
+		err = errors.Join(err, p.dir.Close())
+		p.own = false
+	}
+	return err
+}
+
+// Discard removes what is here.
+func (p *Partial) Discard() error {
+	err := p.dir.Remove(p.temp)
+	return errors.Join(err, p.Close())
+}
+
+// checkSpace refuses a file that can't fit, before its first byte.
+func checkSpace(f *os.File, fi fs.FileInfo, size int64) error {
+	free, ok := freeSpace(f)
+	if need := size - allocated(fi); ok && need > free {
+		return &peer.Error{Kind: peer.Other, Err: fmt.Errorf("it needs %d bytes more, and %d are free", need, free), Hint: "make room and run it again"}
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+// Package transfer moves bytes: files cut into pieces, each with its own hash, that anybody who holds them can give and
+// anybody who wants them can check. It knows no share and no right: who may have what is decided by an Authorizer that
+// it is given.
+//
+// A file's root is its plain BLAKE3 hash, the same that b3sum prints. Pieces are aligned subtrees of that hash's tree
+// (BLAKE3 paper section 2.1): a piece's hash is its subtree's chaining value, so the list of piece hashes is the tree cut
+// at one level, and proves itself against the root.
+package transfer
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math/bits"
+	"time"
+)
+
+// HashSize is the length of a Hash in bytes.
+const HashSize = 32
+
+// Hash is a BLAKE3 hash (a root) or a BLAKE3 chaining value (a piece's hash).
+type Hash [HashSize]byte
+
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// IsZero reports whether the hash was never set.
+func (h Hash) IsZero() bool { return h == Hash{} }
+
+// Sizes, in bytes.
+const (
+	// MinPiece is the piece size of all but very large files.
+	MinPiece = 1 << 20
+	// MaxPieces is how many pieces a file is cut into at most, so that its manifest stays below 2 MiB: beyond 64 GiB
+	// pieces grow by powers of two.
+	MaxPieces = 1 << 16
+	// MaxFile is the largest file that can be described: 2^62 bytes are refused before anything is allocated.
+	MaxFile = 1 << 46
+)
+
+// PieceBits is the binary logarithm of the piece size for a file of so many bytes.
+func PieceBits(size int64) uint {
+	b := uint(bits.TrailingZeros64(MinPiece))
+	for size > MaxPieces<<b {
+		b++
+	}
+	return b
+}
+
+// Layout is how a file of Size bytes is cut.
+type Layout struct {
+	Size int64
+	Bits uint
+}
+
+// LayoutOf is the one layout of a file of size bytes.
+func LayoutOf(size int64) (Layout, error) {
+	if size < 0 || size > MaxFile {
+		return Layout{}, fmt.Errorf("a file of %d bytes is beyond the limit of %d", size, int64(MaxFile))
+	}
+	return Layout{Size: size, Bits: PieceBits(size)}, nil
+}
+
+// Pieces is how many pieces there are; an empty file has one empty piece.
+func (l Layout) Pieces() int {
+	if l.Size == 0 {
+		return 1
+	}
+	return int((l.Size + 1<<l.Bits - 1) >> l.Bits)
+}
+
+// Offset is where piece i begins.
+func (l Layout) Offset(i int) int64 { return int64(i) << l.Bits }
+
+// Length is how many bytes piece i has.
+func (l Layout) Length(i int) int64 { return min(int64(1)<<l.Bits, l.Size-l.Offset(i)) }
+
+// Version names one state of one path: equal versions have equal bytes. It is opaque to all but its owner.
+type Version [16]byte
+
+// ShareID names the share that a file is in, so that a right for one share never opens another.
+type ShareID [16]byte
+
+func (s ShareID) String() string { return hex.EncodeToString(s[:]) }
+
+// Ref points to one file of one share. Path holds components already checked by whoever made the Ref.
+type Ref struct {
+	Share ShareID
+	Path  []string
+}
+
+// State is what a source says of a file at one moment.
+type State struct {
+	Size    int64
+	ModTime time.Time
+	Version Version
+}
+
+// Manifest is a file's size, root and piece hashes. Pieces are empty when there is one piece: then the root says it all.
+type Manifest struct {
+	Layout
+	Root   Hash
+	Pieces []Hash
+}
+
+// Progress is told how a transfer goes, from any goroutine.
+type Progress interface {
+	// Got adds bytes that were fetched and verified.
+	Got(path string, n int64)
+	// Had adds bytes that need not be fetched since they are here already.
+	Had(path string, n int64)
+}
