@@ -34,6 +34,9 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
+// AddrFromBytes reads the binary form of an Addr, as it comes from the wire.
+func AddrFromBytes(b []byte) (Addr, error) { return ma.NewMultiaddrBytes(b) }
+
 // ShortLen is how many characters of an ID tell peers apart on a screen, and the fewest accepted as a prefix in //PEER.
 const ShortLen = 8
 
@@ -112,7 +115,7 @@ func CheckText(s string, limit int) error {
 func Printable(r rune) bool {
 	switch {
 	case unicode.IsControl(r),
-		r >= 0x200b && r <= 0x200f, r >= 0x202a && r <= 0x202e,
+		r == 0x061c, r >= 0x200b && r <= 0x200f, r >= 0x202a && r <= 0x202e,
 		r >= 0x2060 && r <= 0x206f, r == 0xfeff,
 		r == 0x2028, r == 0x2029:
 		return false

@@ -1,0 +1,164 @@
+package host
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/control"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/x/rate"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/peerd/peerd/peer"
+)
+
+// acceptTimeout bounds the handshake of an inbound TCP connection. On a local network it takes milliseconds.
+const acceptTimeout = 5 * time.Second
+
+// Limits of connections. A peer may have MaxLanes connections out to another and be dialled for as many. Per address it is
+// twice that, as two daemons may run on one computer.
+const (
+	maxInbound     = 256 // connections
+	maxOutbound    = 256
+	maxHandshakes  = 64 // connections whose peer is not known yet
+	maxLoopback    = 224
+	maxPerAddress  = 4 * MaxLanes
+	maxPerSubnet   = 512 // addresses of one IPv6 /64
+	maxPeerStreams = 64  // inbound, and as many outbound twice over
+	maxPeerMemory  = 16 << 20
+	maxMemory      = 128 << 20
+)
+
+// newLimits makes the resource manager. Nothing in it is scaled to the machine: a peer's needs don't grow with it.
+//
+// go-libp2p counts IPv6 addresses by /56 and lets 8 connections in from each, which is 8 computers of a local network
+// (libp2p/go-libp2p#3431); here they count by themselves. Loopback, which it does not limit at all, has a bound of its own.
+func newLimits() (network.ResourceManager, error) {
+	system := rcmgr.ResourceLimits{
+		Conns: maxInbound + maxOutbound, ConnsInbound: maxInbound, ConnsOutbound: maxOutbound, FD: maxInbound + maxOutbound,
+		Streams: 4096, StreamsInbound: 2048, StreamsOutbound: 4096, Memory: maxMemory,
+	}
+	perPeer := rcmgr.ResourceLimits{
+		Conns: 2 * MaxLanes, ConnsInbound: 2 * MaxLanes, ConnsOutbound: 2 * MaxLanes, FD: 2 * MaxLanes,
+		Streams: 3 * maxPeerStreams, StreamsInbound: maxPeerStreams, StreamsOutbound: 2 * maxPeerStreams, Memory: maxPeerMemory,
+	}
+	limits := rcmgr.PartialLimitConfig{
+		System: system,
+		Transient: rcmgr.ResourceLimits{
+			Conns: maxHandshakes + maxOutbound, ConnsInbound: maxHandshakes, ConnsOutbound: maxOutbound, FD: maxHandshakes + maxOutbound,
+			Streams: 512, StreamsInbound: 256, StreamsOutbound: 512, Memory: maxMemory / 4,
+		},
+		// Nothing is on an allowlist.
+		AllowlistedSystem:    rcmgr.ResourceLimits{Conns: rcmgr.BlockAllLimit, Streams: rcmgr.BlockAllLimit},
+		AllowlistedTransient: rcmgr.ResourceLimits{Conns: rcmgr.BlockAllLimit, Streams: rcmgr.BlockAllLimit},
+		ServiceDefault:       system,
+		ServicePeerDefault:   perPeer,
+		ProtocolDefault:      system, // Handle has the caps of protocols
+		ProtocolPeerDefault:  perPeer,
+		PeerDefault:          perPeer,
+		Conn:                 rcmgr.ResourceLimits{Conns: 1, ConnsInbound: 1, ConnsOutbound: 1, FD: 1, Memory: maxPeerMemory},
+		Stream:               rcmgr.ResourceLimits{Streams: 1, StreamsInbound: 1, StreamsOutbound: 1, Memory: maxPeerMemory},
+	}
+	m, err := rcmgr.NewResourceManager(
+		rcmgr.NewFixedLimiter(limits.Build(rcmgr.InfiniteLimits)),
+		rcmgr.WithMetricsDisabled(),
+		rcmgr.WithNetworkPrefixLimit(
+			[]rcmgr.NetworkPrefixLimit{{Network: loopback4, ConnCount: maxLoopback}},
+			[]rcmgr.NetworkPrefixLimit{{Network: loopback6, ConnCount: maxLoopback}}),
+		rcmgr.WithLimitPerSubnet(
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: maxPerAddress}},
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 128, ConnCount: maxPerAddress}, {PrefixLength: 64, ConnCount: maxPerSubnet}}),
+		rcmgr.WithConnRateLimiters(&rate.Limiter{}))
+	if err != nil {
+		return nil, err
+	}
+	return &inboundRate{ResourceManager: m, limiter: newRate()}, nil
+}
+
+// The one address of each family that programs on the same computer use. The rest of 127.0.0.0/8 counts as any other.
+var (
+	loopback4 = netip.MustParsePrefix("127.0.0.1/32")
+	loopback6 = netip.MustParsePrefix("::1/128")
+)
+
+// newRate is how often connections may come in. A computer that reconnects all its lanes four times at once passes; fifty
+// that start in the same second pass; a loop that connects does not.
+func newRate() *rate.Limiter {
+	host := rate.Limit{RPS: 1, Burst: 8 * MaxLanes}
+	local := rate.Limit{RPS: 50, Burst: 512}
+	return &rate.Limiter{
+		NetworkPrefixLimits: []rate.PrefixLimit{{Prefix: loopback4, Limit: local}, {Prefix: loopback6, Limit: local}},
+		GlobalLimit:         rate.Limit{RPS: 50, Burst: 512},
+		SubnetRateLimiter: rate.SubnetLimiter{
+			IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: host}},
+			IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 128, Limit: host}, {PrefixLength: 64, Limit: rate.Limit{RPS: 20, Burst: 512}}},
+			GracePeriod:      time.Minute,
+		},
+	}
+}
+
+// inboundRate limits how often connections come in. The resource manager's own limiter counts those that go out as well,
+// so that trying to reach a peer that is off would keep it out when it is back.
+type inboundRate struct {
+	network.ResourceManager
+	limiter *rate.Limiter
+}
+
+func (m *inboundRate) OpenConnection(dir network.Direction, usefd bool, addr ma.Multiaddr) (network.ConnManagementScope, error) {
+	if dir == network.DirInbound {
+		if ip, ok := addrIP(addr); ok && !m.limiter.Allow(ip) {
+			return nil, errors.New("connections come in too fast")
+		}
+	}
+	return m.ResourceManager.OpenConnection(dir, usefd, addr)
+}
+
+// addrIP is the IP address that a multiaddr begins with, without its zone.
+func addrIP(addr ma.Multiaddr) (netip.Addr, bool) {
+	ip, err := manet.ToIP(addr)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	a, ok := netip.AddrFromSlice(ip)
+	return a.Unmap(), ok
+}
+
+// sharedSpace is RFC 6598's, which VPNs between own computers use.
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
+
+// gate decides who may connect and be connected to, for both directions and both transports.
+type gate struct {
+	allowPublic bool
+	blocked     func(peer.ID) bool
+}
+
+// allows reports whether an address is one to talk to: loopback, private (RFC 1918, RFC 4193), link-local or shared
+// (RFC 6598), and any if so configured.
+func (g *gate) allows(addr ma.Multiaddr) bool {
+	ip, ok := addrIP(addr)
+	if !ok || ip.IsUnspecified() || ip.IsMulticast() {
+		return false
+	}
+	return g.allowPublic || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || sharedSpace.Contains(ip)
+}
+
+// trusts reports whether a peer may connect at all. Keys other than Ed25519 are refused: large RSA keys burn time in the
+// handshake (CVE-2023-39533), and a peer has one kind of ID.
+func (g *gate) trusts(id peer.ID) bool {
+	key, err := id.ExtractPublicKey()
+	return err == nil && key.Type() == crypto.Ed25519 && !g.blocked(id)
+}
+
+func (g *gate) InterceptPeerDial(id peer.ID) bool                { return g.trusts(id) }
+func (g *gate) InterceptAddrDial(_ peer.ID, a ma.Multiaddr) bool { return g.allows(a) }
+func (g *gate) InterceptAccept(c network.ConnMultiaddrs) bool    { return g.allows(c.RemoteMultiaddr()) }
+func (g *gate) InterceptUpgraded(c network.Conn) (bool, control.DisconnectReason) {
+	return g.trusts(c.RemotePeer()), 0
+}
+func (g *gate) InterceptSecured(_ network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
+	return g.trusts(id)
+}

@@ -1,0 +1,188 @@
+package host
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/sec"
+	yamuxer "github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	"github.com/libp2p/go-yamux/v5"
+
+	"github.com/peerd/peerd/peer"
+)
+
+const muxerID = yamuxer.ID
+
+// Sizes in bytes.
+const (
+	// maxFrame is the largest yamux frame, and what one write below TLS carries.
+	maxFrame = 256 << 10
+	// wireBuffer holds a frame cut into TLS records of 16 KiB, each with 22 bytes around it (RFC 8446 section 5.2).
+	wireBuffer = maxFrame + 8<<10
+	// gatherFrom is the length from which TLS may cut one write into several records. Its first records are small.
+	gatherFrom = 1 << 10
+)
+
+// newMuxer makes yamux with frames as large as our writes and a window that covers a fast path from the start.
+func newMuxer(deadAfter time.Duration) network.Multiplexer {
+	cfg := yamux.DefaultConfig()
+	cfg.AcceptBacklog = maxPeerStreams
+	cfg.MaxIncomingStreams = maxPeerStreams
+	cfg.MaxMessageSize = maxFrame
+	cfg.InitialStreamWindowSize = 1 << 20
+	cfg.MaxStreamWindowSize = 8 << 20
+	cfg.ReadBufSize = 0 // TLS buffers
+	cfg.LogOutput = io.Discard
+	cfg.ConnectionWriteTimeout = deadAfter
+	// Where the kernel watches the connection, pings would only kill slow ones: a ping waits behind the data under way.
+	cfg.EnableKeepAlive = !kernelWatches
+	cfg.KeepAliveInterval = deadAfter / 2
+	return (*yamuxer.Transport)(cfg)
+}
+
+// security is libp2p's TLS over connections that are watched, and written to and read from in large units: crypto/tls
+// makes a system call of every record of 16 KiB, and wakes the other side as often.
+type security struct {
+	*libp2ptls.Transport
+	buffers   *sync.Pool // of *[wireBuffer]byte
+	deadAfter time.Duration
+}
+
+func newSecurity(key crypto.PrivKey, muxers []upgrader.StreamMuxer, deadAfter time.Duration) (*security, error) {
+	t, err := libp2ptls.New(libp2ptls.ID, key, muxers)
+	if err != nil {
+		return nil, err
+	}
+	return &security{t, &sync.Pool{New: func() any { return new([wireBuffer]byte) }}, deadAfter}, nil
+}
+
+func (s *security) SecureInbound(ctx context.Context, raw net.Conn, id peer.ID) (sec.SecureConn, error) {
+	below := s.below(raw)
+	c, err := s.Transport.SecureInbound(ctx, below, id)
+	if err != nil {
+		return nil, err
+	}
+	return &gatheredConn{c, below}, nil
+}
+
+func (s *security) SecureOutbound(ctx context.Context, raw net.Conn, id peer.ID) (sec.SecureConn, error) {
+	below := s.below(raw)
+	c, err := s.Transport.SecureOutbound(ctx, below, id)
+	if err != nil {
+		return nil, err
+	}
+	return &gatheredConn{c, below}, nil
+}
+
+func (s *security) below(raw net.Conn) *belowTLS {
+	watch(raw, s.deadAfter)
+	return &belowTLS{Conn: raw, buffers: s.buffers}
+}
+
+// gatheredConn is a TLS connection of which each large write reaches the network as one.
+type gatheredConn struct {
+	sec.SecureConn
+	below *belowTLS
+}
+
+func (c *gatheredConn) Write(b []byte) (int, error) {
+	if len(b) < gatherFrom {
+		return c.SecureConn.Write(b)
+	}
+	c.below.gather()
+	n, err := c.SecureConn.Write(b)
+	if flushErr := c.below.flush(); err == nil {
+		err = flushErr
+	}
+	return n, err
+}
+
+// belowTLS is the connection that TLS runs on. Buffers are borrowed while bytes flow, so an idle connection has none.
+type belowTLS struct {
+	net.Conn
+	buffers *sync.Pool
+
+	writing sync.Mutex
+	out     *[wireBuffer]byte // nil writes through
+	outLen  int
+
+	// One goroutine reads at a time.
+	in           *[wireBuffer]byte // nil when nothing is left in it
+	inPos, inLen int
+	more         bool // the last read was filled, so there is likely more
+}
+
+func (c *belowTLS) gather() {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.out = c.buffers.Get().(*[wireBuffer]byte)
+}
+
+// flush writes what was gathered.
+func (c *belowTLS) flush() error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	err := c.writeOut()
+	c.buffers.Put(c.out)
+	c.out = nil
+	return err
+}
+
+func (c *belowTLS) writeOut() error {
+	if c.outLen == 0 {
+		return nil
+	}
+	_, err := c.Conn.Write(c.out[:c.outLen])
+	c.outLen = 0
+	return err
+}
+
+func (c *belowTLS) Write(b []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.out == nil {
+		return c.Conn.Write(b)
+	}
+	if c.outLen+len(b) > len(c.out) {
+		if err := c.writeOut(); err != nil {
+			return 0, err
+		}
+	}
+	if len(b) > len(c.out) {
+		return c.Conn.Write(b)
+	}
+	c.outLen += copy(c.out[c.outLen:], b)
+	return len(b), nil
+}
+
+func (c *belowTLS) Read(b []byte) (int, error) {
+	if c.in == nil {
+		// Waiting for what may never come needs no buffer of ours.
+		if !c.more {
+			n, err := c.Conn.Read(b)
+			c.more = n == len(b)
+			return n, err
+		}
+		in := c.buffers.Get().(*[wireBuffer]byte)
+		n, err := c.Conn.Read(in[:])
+		c.more = n == len(in)
+		if n == 0 {
+			c.buffers.Put(in)
+			return 0, err
+		}
+		c.in, c.inPos, c.inLen = in, 0, n
+	}
+	n := copy(b, c.in[c.inPos:c.inLen])
+	if c.inPos += n; c.inPos == c.inLen {
+		c.buffers.Put(c.in)
+		c.in = nil
+	}
+	return n, nil
+}
