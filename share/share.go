@@ -53,6 +53,9 @@ func ParseRight(s string) (Right, error) {
 // MaxName is the length of a share's name, in bytes.
 const MaxName = 63
 
+// MaxComment is the length of a share's comment, in bytes.
+const MaxComment = 256
+
 // Name is what a share is offered under: 1 to 63 bytes by the rules of a path component that a peer may create. Two names
 // that differ in case alone are the same to a share's owner, see [FoldKey]. A name that ends in $ is hidden.
 type Name string
@@ -75,7 +78,7 @@ func (n Name) Hidden() bool { return strings.HasSuffix(string(n), "$") }
 type Info struct {
 	ID      ID
 	Name    Name
-	Comment string // at most 256 bytes
+	Comment string // at most MaxComment bytes, may be empty
 	Open    Right  // what anybody has without a password; says nothing of which passwords are set
 }
 
@@ -117,6 +120,11 @@ type FS interface {
 	List(ctx context.Context, p Path) iter.Seq2[Entry, error]
 	// Walk yields all below a folder, parents before children, each folder's entries sorted as in List.
 	Walk(ctx context.Context, p Path) iter.Seq2[Entry, error]
+}
+
+// Files is an FS whose files can be opened here.
+type Files interface {
+	FS
 	// Open opens a file for reading.
 	Open(ctx context.Context, p Path) (OpenFile, error)
 }

@@ -1,0 +1,10 @@
+//go:build unix && !darwin && !freebsd && !netbsd
+
+package local
+
+import (
+	"syscall"
+	"time"
+)
+
+func ctimeOf(st *syscall.Stat_t) time.Time { return time.Unix(st.Ctim.Unix()) }

@@ -1,0 +1,106 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/peerd/peerd/peer"
+)
+
+// system are folders that are no files of anybody: what is read there is the state of the computer.
+var system = [...]string{"/proc", "/sys", "/dev"}
+
+// resolve gives the path of a folder without symbolic links.
+func resolve(dir string) (string, error) {
+	fail := func(kind peer.Kind, err error) error {
+		return &peer.Error{Op: "share", Path: dir, Kind: kind, Err: err}
+	}
+	if !filepath.IsAbs(dir) {
+		return "", fail(peer.Usage, errors.New("it is no absolute path"))
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	var info fs.FileInfo
+	if err == nil {
+		info, err = os.Stat(real)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", &peer.Error{Op: "share", Path: dir, Kind: peer.NotFound}
+	case err != nil:
+		return "", fail(peer.KindOf(err), err)
+	case !info.IsDir():
+		return "", fail(peer.Usage, errors.New("it is no folder"))
+	}
+	return real, nil
+}
+
+// checkPlace says why a folder, resolved, must not be shared: it holds more than somebody means to give away, or secrets.
+func (r *Registry) checkPlace(dir string, wholeHome bool) error {
+	refuse := func(hint, format string, args ...any) error {
+		return &peer.Error{Op: "share", Path: dir, Kind: peer.Usage, Err: fmt.Errorf(format, args...), Hint: hint}
+	}
+	if dir == filepath.Dir(dir) {
+		return refuse("share a folder in it", "it is the whole computer")
+	}
+	for _, sys := range system {
+		if related(dir, sys) {
+			return refuse("", "%s holds no files but the state of the computer", sys)
+		}
+	}
+	for _, own := range r.opt.Own {
+		if related(dir, own) {
+			return refuse("share another folder, or keep peerd's own elsewhere with --home", "peerd keeps its own files in %s", own)
+		}
+	}
+	if r.opt.Home != "" && !wholeHome && inside(existing(r.opt.Home), dir) {
+		return refuse("share a folder in it, or say that you mean it", "it holds your whole home folder")
+	}
+	return nil
+}
+
+// related reports whether one of two folders is the other, or holds it. b need not be there yet.
+func related(a, b string) bool {
+	b = existing(b)
+	return inside(a, b) || inside(b, a)
+}
+
+// inside reports whether the path dir is the folder top or lies in it, by name or because one of the folders above it is the
+// very same (by device and inode, as under a bind mount or another spelling).
+func inside(dir, top string) bool {
+	if dir == top || strings.HasPrefix(dir, strings.TrimSuffix(top, string(filepath.Separator))+string(filepath.Separator)) {
+		return true
+	}
+	want, err := os.Stat(top)
+	if err != nil {
+		return false
+	}
+	for {
+		if got, err := os.Stat(dir); err == nil && os.SameFile(got, want) {
+			return true
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return false
+		}
+		dir = up
+	}
+}
+
+// existing resolves the links in a path of which the end need not be there.
+func existing(path string) string {
+	path = filepath.Clean(path)
+	rest := ""
+	for dir := path; ; dir = filepath.Dir(dir) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest)
+		}
+		if dir == filepath.Dir(dir) {
+			return path
+		}
+		rest = filepath.Join(filepath.Base(dir), rest)
+	}
+}
