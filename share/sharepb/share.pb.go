@@ -391,10 +391,11 @@ func (x *AuthShare) GetId() []byte {
 	return nil
 }
 
-// AuthMessage carries KE1 and KE2, for both slots together, and KE3.
+// AuthMessage carries KE1 and KE2, for both slots together, and KE3; in place of KE2 it may refuse to go on.
 type AuthMessage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Refused       *AuthResult            `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -432,6 +433,13 @@ func (*AuthMessage) Descriptor() ([]byte, []int) {
 func (x *AuthMessage) GetData() []byte {
 	if x != nil {
 		return x.Data
+	}
+	return nil
+}
+
+func (x *AuthMessage) GetRefused() *AuthResult {
+	if x != nil {
+		return x.Refused
 	}
 	return nil
 }
@@ -745,9 +753,10 @@ const file_share_sharepb_share_proto_rawDesc = "" +
 	"\x06ticket\x18\x04 \x01(\fH\x00R\x06ticketB\x05\n" +
 	"\x03how\"\x1b\n" +
 	"\tAuthShare\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\fR\x02id\"!\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"T\n" +
 	"\vAuthMessage\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"\x89\x01\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x121\n" +
+	"\arefused\x18\x02 \x01(\v2\x17.peerd.share.AuthResultR\arefused\"\x89\x01\n" +
 	"\n" +
 	"AuthResult\x12\x14\n" +
 	"\x05grant\x18\x01 \x01(\fR\x05grant\x12\x16\n" +
@@ -805,15 +814,16 @@ var file_share_sharepb_share_proto_goTypes = []any{
 }
 var file_share_sharepb_share_proto_depIdxs = []int32{
 	2,  // 0: peerd.share.Hello.shares:type_name -> peerd.share.Share
-	10, // 1: peerd.share.AuthResult.error:type_name -> peerd.wire.Error
-	0,  // 2: peerd.share.Request.verb:type_name -> peerd.share.Verb
-	9,  // 3: peerd.share.Page.entries:type_name -> peerd.share.Entry
-	10, // 4: peerd.share.Page.error:type_name -> peerd.wire.Error
-	5,  // [5:5] is the sub-list for method output_type
-	5,  // [5:5] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	6,  // 1: peerd.share.AuthMessage.refused:type_name -> peerd.share.AuthResult
+	10, // 2: peerd.share.AuthResult.error:type_name -> peerd.wire.Error
+	0,  // 3: peerd.share.Request.verb:type_name -> peerd.share.Verb
+	9,  // 4: peerd.share.Page.entries:type_name -> peerd.share.Entry
+	10, // 5: peerd.share.Page.error:type_name -> peerd.wire.Error
+	6,  // [6:6] is the sub-list for method output_type
+	6,  // [6:6] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_share_sharepb_share_proto_init() }

@@ -1,0 +1,321 @@
+// Package remote is the other side of share/serve: it asks peers who they are and what they offer, logs in to their
+// shares, keeps what that gives, and makes a peer's share a [share.FS].
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/auth"
+	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/grant"
+	"github.com/peerd/peerd/share/serve"
+	"github.com/peerd/peerd/share/sharepb"
+)
+
+// timeout is for everything that is a few messages to a peer and back.
+const timeout = 15 * time.Second
+
+// Client asks other peers. It is safe for concurrent use.
+type Client struct {
+	opener  peer.Opener
+	self    peer.ID
+	tickets *Tickets
+	now     func() time.Time
+
+	argon sync.Mutex // one password at a time: each takes 64 MiB
+
+	mu     sync.Mutex
+	grants map[key]*held
+}
+
+// key names a share as its user does.
+type key struct {
+	peer peer.ID
+	fold string
+}
+
+// held is what opens one share.
+type held struct {
+	mu     sync.Mutex // held while a grant is being fetched, so that it is fetched once
+	access Access
+	sealed []byte
+	fresh  time.Time // until when the grant is used; before its end, so that it lasts while it is on its way
+}
+
+// Access is a right that this peer holds in a share.
+type Access struct {
+	Peer  peer.ID
+	Share share.ID
+	Name  string // as the user wrote it
+	Right share.Right
+	By    string    // "open" or "password"
+	Until time.Time // when the password will be asked for again; zero when it never is
+}
+
+// NewClient makes a Client of the peer self, which keeps what logins give in tickets.
+func NewClient(opener peer.Opener, self peer.ID, tickets *Tickets, now func() time.Time) *Client {
+	return &Client{opener: opener, self: self, tickets: tickets, now: now, grants: make(map[key]*held)}
+}
+
+// stream opens a stream for a short exchange.
+func (c *Client) stream(ctx context.Context, id peer.ID, protocol string) (peer.Stream, *wire.Reader, func(), error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	st, err := c.opener.Open(ctx, id, protocol, 0)
+	if err != nil {
+		cancel()
+		return nil, nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { st.Reset() })
+	end := func() {
+		stop()
+		cancel()
+		st.Reset()
+	}
+	return st, wire.NewReaderSize(st, 4<<10), end, nil
+}
+
+// Introduction is what a peer says of itself and its shares.
+type Introduction struct {
+	peer.Info
+	Shares   []share.Info
+	Revision uint64
+}
+
+// Introduce exchanges introductions with a peer.
+func (c *Client) Introduce(ctx context.Context, id peer.ID, ours *sharepb.Hello) (Introduction, error) {
+	st, in, end, err := c.stream(ctx, id, serve.InfoProtocol)
+	if err != nil {
+		return Introduction{}, err
+	}
+	defer end()
+	if err := wire.WriteMsg(st, ours); err != nil {
+		return Introduction{}, away("introduce", err)
+	}
+	var theirs sharepb.Hello
+	if err := in.ReadMsg(&theirs, serve.MaxHello); err != nil {
+		return Introduction{}, away("introduce", err)
+	}
+	return Introduction{Info: serve.InfoFrom(&theirs, id), Shares: serve.SharesFrom(&theirs), Revision: theirs.Revision}, nil
+}
+
+// away is an error of a stream that broke.
+func away(op string, err error) error {
+	var e *peer.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	return &peer.Error{Op: op, Kind: peer.Unreachable, Err: err, Hint: `run "peerd doctor"`}
+}
+
+// Login proves the knowledge of a password and keeps what the owner gives for it. A wrong password, a wrong share and a
+// wrong computer are one error of kind [peer.Denied]; too many tries are one of kind [peer.Busy], with the time to wait.
+func (c *Client) Login(ctx context.Context, id peer.ID, name string, password auth.Password) (Access, error) {
+	st, in, end, err := c.stream(ctx, id, serve.AuthProtocol)
+	if err != nil {
+		return Access{}, err
+	}
+	defer end()
+	hello := &sharepb.AuthHello{Share: name, How: &sharepb.AuthHello_Password{Password: true}}
+	if err := wire.WriteMsg(st, hello); err != nil {
+		return Access{}, away("login", err)
+	}
+	var which sharepb.AuthShare
+	if err := in.ReadMsg(&which, serve.MaxAuthFrame); err != nil {
+		return Access{}, away("login", err)
+	}
+	if len(which.Id) != len(share.ID{}) {
+		return Access{}, &peer.Error{Op: "login", Kind: peer.Integrity, Err: errors.New("the share has no ID")}
+	}
+	access := Access{Peer: id, Share: share.ID(which.Id), Name: name, By: "password"}
+	ke3, err := c.exchangeKeys(st, in, access, password)
+	if err != nil {
+		return Access{}, err
+	}
+	if err := wire.WriteMsg(st, &sharepb.AuthMessage{Data: ke3}); err != nil {
+		return Access{}, away("login", err)
+	}
+	result, err := readResult(in)
+	if err != nil {
+		return Access{}, err
+	}
+	h := c.held(id, name)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := c.accept(h, access, result.Grant); err != nil {
+		return Access{}, err
+	}
+	t, err := grant.OpenTicket(result.Ticket, id)
+	if err != nil || t.Holder != c.self || t.Share != access.Share {
+		return Access{}, &peer.Error{Op: "login", Kind: peer.Integrity, Err: errors.New("the ticket is not for us")}
+	}
+	h.access.Until = t.Expires
+	err = c.tickets.put(saved{Peer: id, Name: name, Share: t.Share, Right: t.Right, Until: t.Expires, Sealed: result.Ticket})
+	return h.access, err
+}
+
+// exchangeKeys runs KE1 and KE2 and gives KE3.
+func (c *Client) exchangeKeys(st peer.Stream, in *wire.Reader, a Access, password auth.Password) ([]byte, error) {
+	run, ke1, err := auth.Start(auth.Binding{Client: c.self, Server: a.Peer, Share: a.Share}, password)
+	if err != nil {
+		return nil, err
+	}
+	defer run.Abandon()
+	if err := wire.WriteMsg(st, &sharepb.AuthMessage{Data: ke1}); err != nil {
+		return nil, away("login", err)
+	}
+	var m sharepb.AuthMessage
+	if err := in.ReadMsg(&m, serve.MaxAuthFrame); err != nil {
+		return nil, away("login", err)
+	}
+	if m.Refused != nil {
+		return nil, resultError(m.Refused)
+	}
+	c.argon.Lock()
+	defer c.argon.Unlock()
+	_, ke3, err := run.Finish(m.Data)
+	return ke3, err
+}
+
+// Logout forgets what a login gave, and reports whether there was anything.
+func (c *Client) Logout(id peer.ID, name string) (bool, error) {
+	c.mu.Lock()
+	delete(c.grants, key{id, share.FoldKey(name)})
+	c.mu.Unlock()
+	return c.tickets.remove(id, name)
+}
+
+// Forget drops the grants that are held, so that the next use asks the owner anew.
+func (c *Client) Forget(id peer.ID, name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.grants, key{id, share.FoldKey(name)})
+}
+
+func (c *Client) held(id peer.ID, name string) *held {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := key{id, share.FoldKey(name)}
+	h := c.grants[k]
+	if h == nil {
+		h = new(held)
+		c.grants[k] = h
+	}
+	return h
+}
+
+// Access gives the right that this peer has in a share: by what a login gave, else by what is open to all. An error of
+// kind [peer.Denied] means that there is none.
+func (c *Client) Access(ctx context.Context, id peer.ID, name string) (Access, error) {
+	h, err := c.enter(ctx, id, name)
+	if err != nil {
+		return Access{}, err
+	}
+	defer h.mu.Unlock()
+	return h.access, nil
+}
+
+// Grant gives a sealed grant for the share that is good for a while.
+func (c *Client) Grant(ctx context.Context, id peer.ID, name string) ([]byte, error) {
+	h, err := c.enter(ctx, id, name)
+	if err != nil {
+		return nil, err
+	}
+	defer h.mu.Unlock()
+	return h.sealed, nil
+}
+
+// enter gives the held share, locked, with a fresh grant.
+func (c *Client) enter(ctx context.Context, id peer.ID, name string) (*held, error) {
+	h := c.held(id, name)
+	h.mu.Lock()
+	if c.now().Before(h.fresh) {
+		return h, nil
+	}
+	if err := c.renew(ctx, h, id, name); err != nil {
+		h.mu.Unlock()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (c *Client) renew(ctx context.Context, h *held, id peer.ID, name string) error {
+	if t, ok := c.tickets.get(id, name); ok {
+		hello := &sharepb.AuthHello{Share: name, How: &sharepb.AuthHello_Ticket{Ticket: t.Sealed}}
+		sealed, err := c.ask(ctx, id, hello)
+		if err == nil {
+			return c.accept(h, Access{Peer: id, Share: t.Share, Name: name, By: "password", Until: t.Until}, sealed)
+		}
+		if peer.KindOf(err) != peer.Denied {
+			return err
+		}
+		// The password was changed, or the ticket is over: it will never be of use again.
+		if _, err := c.tickets.remove(id, name); err != nil {
+			return err
+		}
+	}
+	hello := &sharepb.AuthHello{Share: name, How: &sharepb.AuthHello_Open{Open: true}}
+	sealed, err := c.ask(ctx, id, hello)
+	if err != nil {
+		return err
+	}
+	return c.accept(h, Access{Peer: id, Name: name, By: "open"}, sealed)
+}
+
+// ask runs a login that is one message and its answer.
+func (c *Client) ask(ctx context.Context, id peer.ID, hello *sharepb.AuthHello) ([]byte, error) {
+	st, in, end, err := c.stream(ctx, id, serve.AuthProtocol)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	if err := wire.WriteMsg(st, hello); err != nil {
+		return nil, away("login", err)
+	}
+	result, err := readResult(in)
+	if err != nil {
+		return nil, err
+	}
+	return result.Grant, nil
+}
+
+// accept takes a grant that is really the owner's and really ours.
+func (c *Client) accept(h *held, a Access, sealed []byte) error {
+	g, err := grant.Open(sealed, a.Peer)
+	if err == nil && (g.Holder != c.self || (a.Share != share.ID{} && g.Share != a.Share)) {
+		err = errors.New("it is not for us")
+	}
+	if err != nil {
+		return &peer.Error{Op: "login", Kind: peer.Integrity, Err: fmt.Errorf("the grant does not hold: %w", err)}
+	}
+	a.Share, a.Right = g.Share, g.Right
+	// By our own clock, whatever the owner's says: its grant lives as long as it says from now on.
+	life := g.Expires.Sub(g.NotBefore)
+	h.access, h.sealed, h.fresh = a, sealed, c.now().Add(life*3/4)
+	return nil
+}
+
+func readResult(in *wire.Reader) (*sharepb.AuthResult, error) {
+	var r sharepb.AuthResult
+	if err := in.ReadMsg(&r, serve.MaxAuthFrame); err != nil {
+		return nil, away("login", err)
+	}
+	if err := resultError(&r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+func resultError(r *sharepb.AuthResult) error {
+	if r.RetryAfterMs > 0 {
+		wait := time.Duration(r.RetryAfterMs) * time.Millisecond
+		return &peer.Error{Op: "login", Kind: peer.Busy, Err: errors.New("too many tries"),
+			Hint: fmt.Sprintf("try again in %v", wait.Round(time.Second)+time.Second)}
+	}
+	return wire.ToError(r.Error)
+}

@@ -1,0 +1,171 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/auth"
+	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/sharepb"
+)
+
+// AuthProtocol lets a peer in to a share: by what is open, by a ticket, or by a password.
+//
+//	C→S AuthHello{share, how}
+//	password: S→C AuthShare{id}, C→S AuthMessage{KE1}, S→C AuthMessage{KE2}, C→S AuthMessage{KE3}
+//	S→C AuthResult{grant, ticket} or a refusal that is the same whatever was wrong
+const AuthProtocol = "/peerd/auth/1"
+
+// Bounds of a login.
+const (
+	MaxAuthFrame = 4 << 10          // bytes
+	authTimeout  = 30 * time.Second // for the whole run
+)
+
+// Doorman answers logins.
+type Doorman struct {
+	gate     *Gate
+	dummy    auth.Dummy
+	throttle *auth.Throttle
+}
+
+// NewDoorman makes the Doorman of a gate. Shares that are not there answer by dummy.
+func NewDoorman(gate *Gate, dummy auth.Dummy, throttle *auth.Throttle) *Doorman {
+	return &Doorman{gate: gate, dummy: dummy, throttle: throttle}
+}
+
+// Handle is the handler of [AuthProtocol].
+func (d *Doorman) Handle(_ context.Context, st peer.Stream) error {
+	if err := st.SetDeadline(time.Now().Add(authTimeout)); err != nil {
+		return err
+	}
+	in := wire.NewReaderSize(st, 1<<10)
+	var hello sharepb.AuthHello
+	if err := in.ReadMsg(&hello, MaxAuthFrame); err != nil {
+		return err
+	}
+	result, err := d.run(&hello, in, st)
+	if errors.Is(err, errAnswered) {
+		return nil
+	}
+	if err != nil {
+		if peer.KindOf(err) != peer.Denied {
+			return err
+		}
+		result = &sharepb.AuthResult{Error: wire.FromError(refused())}
+	}
+	return wire.WriteMsg(st, result)
+}
+
+// run gives the result of one login. An error of kind [peer.Denied] is told as a refusal, any other ends the stream.
+func (d *Doorman) run(hello *sharepb.AuthHello, in *wire.Reader, st peer.Stream) (*sharepb.AuthResult, error) {
+	switch how := hello.How.(type) {
+	case *sharepb.AuthHello_Ticket:
+		g, err := d.gate.exchange(how.Ticket, st.Peer())
+		return &sharepb.AuthResult{Grant: g}, err
+	case *sharepb.AuthHello_Open:
+		o, ok := d.gate.offers.Named(hello.Share)
+		if !ok || o.Open == share.None {
+			return nil, refused()
+		}
+		g, err := d.gate.sealGrant(o, st.Peer(), o.Open)
+		return &sharepb.AuthResult{Grant: g}, err
+	case *sharepb.AuthHello_Password:
+		return d.password(hello.Share, in, st)
+	}
+	return nil, &peer.Error{Op: "login", Kind: peer.Usage, Err: errors.New("it does not say how")}
+}
+
+// errAnswered ends a run that was refused in its midst, and the other side told so.
+var errAnswered = errors.New("refused")
+
+// refuse tells the other side, in place of KE2, that it can't go on.
+func refuse(st peer.Stream, wait time.Duration) error {
+	result := &sharepb.AuthResult{Error: wire.FromError(refused())}
+	if wait > 0 {
+		result.RetryAfterMs = uint32(min(wait, time.Hour).Milliseconds() + 1)
+	}
+	if err := wire.WriteMsg(st, &sharepb.AuthMessage{Refused: result}); err != nil {
+		return err
+	}
+	return errAnswered
+}
+
+func (d *Doorman) password(name string, in *wire.Reader, st peer.Stream) (*sharepb.AuthResult, error) {
+	id, credentials := d.dummy.ShareID(share.FoldKey(name)), d.dummy.Credentials()
+	o, known := d.gate.offers.Named(name)
+	if known {
+		var err error
+		if credentials, err = o.Credentials(); err != nil {
+			return nil, err
+		}
+		id = o.ID
+	}
+	if err := wire.WriteMsg(st, &sharepb.AuthShare{Id: id[:]}); err != nil {
+		return nil, err
+	}
+	var m sharepb.AuthMessage
+	if err := in.ReadMsg(&m, MaxAuthFrame); err != nil {
+		return nil, err
+	}
+	attempt := auth.Attempt{Share: id, Peer: st.Peer(), Addr: addrOf(st)}
+	run, wait := d.throttle.Charge(d.gate.now(), attempt)
+	if run == nil {
+		return nil, refuse(st, wait)
+	}
+	ke2, pending, err := auth.Respond(auth.Binding{Client: st.Peer(), Server: d.gate.self, Share: id}, credentials, m.Data)
+	if err != nil {
+		return nil, refuse(st, 0)
+	}
+	if err := wire.WriteMsg(st, &sharepb.AuthMessage{Data: ke2}); err != nil {
+		return nil, err
+	}
+	if err := in.ReadMsg(&m, MaxAuthFrame); err != nil {
+		return nil, err
+	}
+	slot, err := pending.Check(m.Data)
+	if err != nil || !known {
+		return nil, refused()
+	}
+	// A password that was changed while this login ran is no way in any more.
+	now, ok := d.gate.offers.ByID(id)
+	right := rightOf(slot)
+	if !ok || now.Epochs.Of(right) != o.Epochs.Of(right) {
+		return nil, refused()
+	}
+	d.throttle.Succeed(d.gate.now(), run, slot)
+	result := new(sharepb.AuthResult)
+	if result.Grant, err = d.gate.sealGrant(o, st.Peer(), right); err != nil {
+		return nil, err
+	}
+	result.Ticket, err = d.gate.sealTicket(o, st.Peer(), right)
+	return result, err
+}
+
+func rightOf(s auth.Slot) share.Right {
+	switch s {
+	case auth.Read:
+		return share.Read
+	case auth.Full:
+		return share.Full
+	}
+	return share.None
+}
+
+// addrOf is the address on the other end, or the zero address where it has none that is an IP.
+func addrOf(st peer.Stream) netip.Addr {
+	if a := st.Remote(); a != nil {
+		if ip, err := manet.ToIP(a); err == nil {
+			if addr, ok := netip.AddrFromSlice(ip); ok {
+				return addr.Unmap()
+			}
+		}
+	}
+	return netip.IPv6Unspecified()
+}

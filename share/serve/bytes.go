@@ -1,0 +1,96 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/serve"
+)
+
+// Bytes makes the gate an authorizer for the bytes of files.
+type Bytes struct{ gate *Gate }
+
+// NewBytes makes the authorizer of a gate.
+func NewBytes(gate *Gate) *Bytes { return &Bytes{gate} }
+
+var _ serve.Authorizer = (*Bytes)(nil)
+
+// Enter opens what a peer shows as its grant for a share.
+func (b *Bytes) Enter(sealed []byte, holder peer.ID, id transfer.ShareID) (serve.Pass, error) {
+	p, err := b.gate.Enter(sealed, holder, id)
+	if err != nil {
+		return nil, err
+	}
+	return bytesPass{p}, nil
+}
+
+type bytesPass struct{ *Pass }
+
+// Check says whether bytes may still be read.
+func (p bytesPass) Check() error {
+	_, err := p.Allow(share.Read)
+	return err
+}
+
+// Open opens a file of the share.
+func (p bytesPass) Open(ctx context.Context, components []string) (serve.File, error) {
+	o, err := p.Allow(share.Read)
+	if err != nil {
+		return nil, err
+	}
+	path, err := share.ParsePath(components)
+	if err != nil {
+		return nil, err
+	}
+	f, err := o.FS.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if err := settle(ctx, path, f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return openFile{f}, nil
+}
+
+// settler is a file that knows whether it changed so lately that its version does not prove its bytes yet.
+type settler interface {
+	Settled(now time.Time) (share.Entry, bool, error)
+}
+
+// settleTime is how long a file may take to settle: a few kernel ticks, or the seconds by which FAT counts.
+const settleTime = 4 * time.Second
+
+// settle waits until equal versions mean equal bytes, so that who reads a file never gets a mix of two versions.
+func settle(ctx context.Context, path share.Path, f share.OpenFile) error {
+	s, ok := f.(settler)
+	if !ok {
+		return nil
+	}
+	for start := time.Now(); ; {
+		_, settled, err := s.Settled(time.Now())
+		if settled || err != nil {
+			return err
+		}
+		if time.Since(start) > settleTime {
+			return &peer.Error{Op: "open", Path: path.String(), Kind: peer.Conflict, Err: errors.New("the file changes all the time"), Hint: "run it again later"}
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// openFile tells the state of a file in the words of transfer.
+type openFile struct{ share.OpenFile }
+
+func (f openFile) State() (transfer.State, error) {
+	e, err := f.Entry()
+	return transfer.State{Size: e.Size, ModTime: e.ModTime, Version: e.Version}, err
+}

@@ -1,0 +1,174 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/sharepb"
+)
+
+// MetaProtocol looks at the files of one share. A stream carries request after request; each is answered with pages.
+const MetaProtocol = "/peerd/share/1"
+
+// Bounds of a listing.
+const (
+	MaxRequest  = 8 << 10   // bytes
+	MaxPage     = 256 << 10 // bytes, as sent
+	pageEntries = 1000
+	metaIdle    = 60 * time.Second
+	metaWrite   = 64 * time.Second // for one page: 4 KiB a second
+)
+
+// Lister answers requests for listings.
+type Lister struct{ gate *Gate }
+
+// NewLister makes the Lister of a gate.
+func NewLister(gate *Gate) *Lister { return &Lister{gate} }
+
+// Handle is the handler of [MetaProtocol].
+func (l *Lister) Handle(ctx context.Context, st peer.Stream) error {
+	in := wire.NewReaderSize(st, 1<<10)
+	var pass *Pass
+	for {
+		if err := st.SetReadDeadline(time.Now().Add(metaIdle)); err != nil {
+			return err
+		}
+		var req sharepb.Request
+		if err := in.ReadMsg(&req, MaxRequest); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if len(req.Grant) > 0 {
+			var err error
+			if pass, err = l.enter(&req, st.Peer()); err != nil {
+				return wire.WriteMsg(st, &sharepb.Page{Error: wire.FromError(err)})
+			}
+		}
+		out := &pager{st: st, pass: pass, need: Need(req.Verb)}
+		if err := out.finish(l.answer(ctx, out, &req)); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *Lister) enter(req *sharepb.Request, holder peer.ID) (*Pass, error) {
+	if len(req.Share) != len(share.ID{}) {
+		return nil, refused()
+	}
+	return l.gate.Enter(req.Grant, holder, share.ID(req.Share))
+}
+
+func (l *Lister) answer(ctx context.Context, out *pager, req *sharepb.Request) error {
+	if out.pass == nil {
+		return refused()
+	}
+	o, err := out.pass.Allow(out.need)
+	if err != nil {
+		return err
+	}
+	path, err := share.ParsePath(req.Path)
+	if err != nil {
+		return err
+	}
+	out.base = path
+	switch req.Verb {
+	case sharepb.Verb_VERB_STAT:
+		e, err := o.FS.Stat(ctx, path)
+		if err != nil {
+			return err
+		}
+		return out.add(e)
+	case sharepb.Verb_VERB_LIST:
+		return out.all(o.FS.List(ctx, path))
+	case sharepb.Verb_VERB_WALK:
+		return out.all(o.FS.Walk(ctx, path))
+	}
+	return refused()
+}
+
+// pager sends entries in pages, and asks whether the right still holds before each.
+type pager struct {
+	st   peer.Stream
+	pass *Pass
+	need share.Right
+	base share.Path
+	page sharepb.Page
+	size int
+}
+
+func (p *pager) all(entries iter.Seq2[share.Entry, error]) error {
+	for e, err := range entries {
+		if err != nil {
+			return err
+		}
+		if err := p.add(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errSend marks an error of the stream, which nobody can be told of.
+var errSend = errors.New("send page")
+
+func (p *pager) add(e share.Entry) error {
+	m := entryPB(e, p.base)
+	size := proto.Size(m) + 8
+	if len(p.page.Entries) == pageEntries || p.size+size > MaxPage/2 {
+		if err := p.flush(); err != nil {
+			return err
+		}
+	}
+	p.page.Entries = append(p.page.Entries, m)
+	p.size += size
+	return nil
+}
+
+func (p *pager) flush() error {
+	if _, err := p.pass.Allow(p.need); err != nil {
+		return err
+	}
+	return p.send()
+}
+
+func (p *pager) send() error {
+	if err := p.st.SetWriteDeadline(time.Now().Add(metaWrite)); err != nil {
+		return errors.Join(errSend, err)
+	}
+	if err := wire.WriteMsg(p.st, &p.page); err != nil {
+		return errors.Join(errSend, err)
+	}
+	p.page.Entries, p.size = p.page.Entries[:0], 0
+	return nil
+}
+
+// finish sends the last page, with the error that ended the answer if there is one.
+func (p *pager) finish(err error) error {
+	switch {
+	case errors.Is(err, errSend):
+		return err
+	case err != nil:
+		p.page.Entries = nil
+		p.page.Error = wire.FromError(err)
+	default:
+		p.page.End = true
+	}
+	return p.send()
+}
+
+func entryPB(e share.Entry, base share.Path) *sharepb.Entry {
+	below, _ := e.Path.Below(base)
+	return &sharepb.Entry{
+		Path: below, Kind: uint32(e.Kind), Size: e.Size, ModTime: e.ModTime.UnixNano(), Version: e.Version[:], Exec: e.Exec,
+	}
+}
