@@ -22,11 +22,11 @@ import (
 const changedTries = 3
 
 // large fetches a file of several pieces.
-func (f *Fetcher) large(ctx context.Context, it Item, dst *store.Dir, replace bool) error {
+func (f *Fetcher) large(ctx context.Context, it Item, dst *store.Dir, replace bool) (transfer.Hash, error) {
 	for try := 1; ; try++ {
-		err := f.tryLarge(ctx, it, dst, replace)
+		root, err := f.tryLarge(ctx, it, dst, replace)
 		if try == changedTries || !errors.Is(err, errChanged) {
-			return err
+			return root, err
 		}
 	}
 }
@@ -34,48 +34,50 @@ func (f *Fetcher) large(ctx context.Context, it Item, dst *store.Dir, replace bo
 // errChanged means that the source has another version now.
 var errChanged = errors.New("the file changed meanwhile")
 
-func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace bool) error {
+func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace bool) (transfer.Hash, error) {
+	var none transfer.Hash
 	ms, err := f.openManifest(ctx, it.Path)
 	if err != nil {
-		return err
+		return none, err
 	}
 	defer ms.close()
 	old, err := f.standing(dst, it, ms.layout, replace)
 	if err != nil {
-		return err
+		return none, err
 	}
 	if old != nil {
 		defer old.Close()
 	}
 	if old != nil && !replace {
-		return f.compare(ctx, ms, it, old)
+		err := f.compare(ctx, ms, it, old)
+		return ms.root, err
 	}
 	if ms.layout.Pieces() == 1 {
-		return f.changed(it.Path)
+		return none, f.changed(it.Path)
 	}
 	key := fmt.Sprintf("%s/%s/%s/%s", f.src.Peer, f.src.Share, strings.Join(it.Path, "/"), it.Dest[len(it.Dest)-1])
 	part, err := dst.Partial(it.Dest, key, ms.layout, store.Meta{ModTime: ms.state.ModTime, Exec: it.Exec})
 	if err != nil {
-		return err
+		return none, err
 	}
 	defer part.Close()
 	l := &load{f: f, it: it, state: ms.state, layout: ms.layout, part: part, done: make(chan struct{})}
 	l.left = l.layout.Pieces()
 	defer l.settle(errors.New("given up")) // pieces still on their way are of no use then
 	if err := l.pieces(ctx, ms, old); err != nil {
-		return err
+		return none, err
 	}
 	select {
 	case <-l.done:
 	case <-f.ctx.Done():
-		return context.Cause(f.ctx)
+		return none, context.Cause(f.ctx)
 	case <-ctx.Done():
-		return ctx.Err()
+		return none, ctx.Err()
 	}
 	if l.err != nil {
-		return l.err
+		return none, l.err
 	}
-	return part.Promote(replace)
+	return ms.root, part.Promote(replace)
 }
 
 // standing opens what stands at the target already, if it has the right size.

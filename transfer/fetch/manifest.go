@@ -20,6 +20,7 @@ type manifestStream struct {
 	state  transfer.State
 	layout transfer.Layout
 	got    []transfer.Hash
+	root   transfer.Hash // once each is done
 	manifestConn
 }
 
@@ -141,6 +142,7 @@ func (m *manifestStream) each(ctx context.Context, do func(i int, h transfer.Has
 			if err := manifest.Verify(whole); err != nil {
 				return m.lie(err.Error())
 			}
+			m.root = whole.Root
 			return nil
 		}
 		hashes, err := manifest.Hashes(r.GetHashes())

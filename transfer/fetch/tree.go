@@ -30,12 +30,19 @@ type Item struct {
 // start of the next.
 const maxLarge = 3
 
+// Report is told what became of each file, one call at a time. Folders are told of only when they fail.
+type Report interface {
+	// Done tells of a file that has its name now; root is zero where the file was there already by its size and time.
+	Done(it Item, root transfer.Hash)
+	Failed(it Item, err error)
+}
+
 // Tree fetches items below dst, folders before what is in them. A file that is there already, of the same size and time,
-// is left alone; one that is different is an error of kind [peer.Conflict] without replace. failed is told of each item
-// that can't be had, and the others go on; Tree's own error ends all of it, after which only Close is of use. It also
+// is left alone; one that is different is an error of kind [peer.Conflict] without replace. An item that can't be had does
+// not stop the others; Tree's own error ends all of it, after which only Close is of use. It also
 // ends when items yields an error.
-func (f *Fetcher) Tree(ctx context.Context, items iter.Seq2[Item, error], dst *store.Dir, replace bool, failed func(Item, error)) error {
-	t := &tree{f: f, dst: dst, replace: replace, failed: failed, large: make(chan struct{}, maxLarge)}
+func (f *Fetcher) Tree(ctx context.Context, items iter.Seq2[Item, error], dst *store.Dir, replace bool, report Report) error {
+	t := &tree{f: f, dst: dst, replace: replace, report: report, large: make(chan struct{}, maxLarge)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(f.ctx, cancel)
@@ -46,7 +53,7 @@ func (f *Fetcher) Tree(ctx context.Context, items iter.Seq2[Item, error], dst *s
 	}
 	t.wait(ctx)
 	t.mu.Lock()
-	t.failed = func(Item, error) {}
+	t.report = nil
 	t.mu.Unlock()
 	if cause := context.Cause(f.ctx); cause != nil {
 		return cause
@@ -61,7 +68,7 @@ type tree struct {
 	large   chan struct{}
 
 	mu     sync.Mutex
-	failed func(Item, error)
+	report Report         // nil once Tree returned
 	open   sync.WaitGroup // items on their way
 }
 
@@ -95,6 +102,7 @@ func (t *tree) item(ctx context.Context, it Item) error {
 		return ctx.Err()
 	case found == store.Regular && size == it.Size && mod.Equal(it.ModTime):
 		t.f.opts.Progress.Had(t.f.label(it.Path), size)
+		t.done(it, transfer.Hash{})
 		return ctx.Err()
 	case found == store.Regular && size != it.Size && !t.replace:
 		t.fail(it, exists(t.dst, it))
@@ -115,9 +123,12 @@ func (t *tree) item(ctx context.Context, it Item) error {
 	}
 	t.open.Go(func() {
 		defer func() { <-t.large }()
-		if err := t.f.large(ctx, it, t.dst, t.replace); err != nil {
+		root, err := t.f.large(ctx, it, t.dst, t.replace)
+		if err != nil {
 			t.fail(it, err)
+			return
 		}
+		t.done(it, root)
 	})
 	return nil
 }
@@ -125,7 +136,17 @@ func (t *tree) item(ctx context.Context, it Item) error {
 func (t *tree) fail(it Item, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.failed(it, err)
+	if t.report != nil {
+		t.report.Failed(it, err)
+	}
+}
+
+func (t *tree) done(it Item, root transfer.Hash) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.report != nil {
+		t.report.Done(it, root)
+	}
 }
 
 // wait waits for all items on their way, or for ctx.
@@ -188,6 +209,7 @@ func (j *smallJob) receive(r *transferpb.GetReply, body io.Reader, s *scratch) e
 		j.fail(err)
 		return nil
 	}
+	j.tree.done(j.it, transfer.Hash(r.Root))
 	j.open.Done()
 	return nil
 }
