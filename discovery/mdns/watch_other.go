@@ -1,0 +1,22 @@
+//go:build !linux
+
+package mdns
+
+import (
+	"context"
+	"time"
+)
+
+// watch calls changed now and then until ctx ends.
+func watch(ctx context.Context, changed func()) error {
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			changed()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
