@@ -1,0 +1,340 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch"
+	"github.com/peerd/peerd/transfer/store"
+)
+
+// copyLanes is how many connections a copy uses: a second one is worth it, more are not.
+const copyLanes = 2
+
+// Copy brings files here.
+func (d *daemon) Copy(ctx context.Context, req control.CopyRequest, event func(control.CopyEvent)) error {
+	c := &copying{d: d, req: req, event: event, started: time.Now()}
+	defer d.copies.add(c)()
+	stop := c.tick(ctx)
+	err := c.all(ctx)
+	stop()
+	if err == nil && c.failed > 0 {
+		err = &peer.Error{Op: "copy", Kind: peer.KindOf(c.first), Err: fmt.Errorf("%d of %d files failed", c.failed, c.sum.TotalFiles)}
+		if c.sum.TotalFiles <= 1 {
+			err = c.first
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := c.sum
+	last.Event = control.CopyProgress
+	if err == nil {
+		last.Event = control.CopyDone
+	}
+	event(last)
+	return err
+}
+
+// copying is one running copy.
+type copying struct {
+	d       *daemon
+	req     control.CopyRequest
+	event   func(control.CopyEvent)
+	started time.Time
+
+	mu     sync.Mutex
+	sum    control.CopyEvent // running sums
+	failed int
+	first  error  // of the failures
+	at     place  // the source under way
+	target string // its local folder
+}
+
+// tick tells how far the copy is, ten times a second while something moves.
+func (c *copying) tick(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(100 * time.Millisecond)
+		defer t.Stop()
+		var told control.CopyEvent
+		for {
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+				return
+			}
+			c.mu.Lock()
+			if now := c.sum; now != told {
+				told = now
+				now.Event = control.CopyProgress
+				c.event(now)
+			}
+			c.mu.Unlock()
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func (c *copying) all(ctx context.Context) error {
+	if len(c.req.Sources) == 0 {
+		return &peer.Error{Op: "copy", Kind: peer.Usage, Err: errors.New("there is nothing to copy")}
+	}
+	into, err := c.destination()
+	if err != nil {
+		return err
+	}
+	for _, ref := range c.req.Sources {
+		if err := c.source(ctx, ref, into); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// destination reports whether Dest is a folder to put the sources into.
+func (c *copying) destination() (bool, error) {
+	bad := func(kind peer.Kind, what, hint string) (bool, error) {
+		return false, &peer.Error{Path: c.req.Dest, Kind: kind, Err: errors.New(what), Hint: hint}
+	}
+	if !filepath.IsAbs(c.req.Dest) {
+		return bad(peer.Usage, "it is no absolute path", "")
+	}
+	info, err := os.Stat(c.req.Dest)
+	switch {
+	case err == nil && info.IsDir():
+		return true, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return bad(peer.Other, err.Error(), "")
+	case c.req.Into || len(c.req.Sources) > 1:
+		return bad(peer.Usage, "there is no such folder", "make it first")
+	}
+	if info, err := os.Stat(filepath.Dir(c.req.Dest)); err != nil || !info.IsDir() {
+		return bad(peer.Usage, "the folder that it should lie in is not there", "make it first")
+	}
+	return false, nil
+}
+
+// source copies one file or folder.
+func (c *copying) source(ctx context.Context, ref control.Ref, into bool) error {
+	at, err := c.d.find(ctx, ref)
+	if err != nil {
+		return err
+	}
+	fsys := c.d.client.FS(at.access, at.label)
+	e, err := fsys.Stat(ctx, at.path)
+	if err != nil {
+		return err
+	}
+	if e.Kind == share.Dir && !c.req.Recursive {
+		return &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it is a folder"), Hint: "copy it with -r"}
+	}
+	folder, name := c.req.Dest, ref.Base()
+	if !into {
+		folder, name = filepath.Split(c.req.Dest)
+	}
+	dst, err := store.OpenDir(folder)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	c.mu.Lock()
+	c.at, c.target = at, folder
+	c.mu.Unlock()
+	f := fetch.New(ctx, c.d.source(at), fetch.Options{Lanes: copyLanes, Progress: c, Log: c.d.log})
+	defer f.Close()
+	items := func(yield func(fetch.Item, error) bool) { c.items(ctx, e, fsys, name, yield) }
+	return f.Tree(ctx, items, dst, c.req.Force, c)
+}
+
+// items yields what a source is made of. A listing that breaks off goes on where it was.
+func (c *copying) items(ctx context.Context, e share.Entry, fsys share.FS, name string, yield func(fetch.Item, error) bool) {
+	if !yield(c.item(e, e.Path, name), nil) || e.Kind != share.Dir {
+		return
+	}
+	for e2, err := range walkOn(ctx, fsys, e.Path) {
+		if err != nil {
+			yield(fetch.Item{}, err)
+			return
+		}
+		it := c.item(e2, e.Path, name)
+		if err := localName(e2.Name()); err != nil {
+			c.Failed(it, &peer.Error{Path: c.at.label + "/" + e2.Path.String(), Kind: peer.Other, Err: err, Hint: "this computer can't hold such a name"})
+			continue
+		}
+		if !yield(it, nil) {
+			return
+		}
+	}
+}
+
+// item adds an entry to the totals.
+func (c *copying) item(e share.Entry, base share.Path, name string) fetch.Item {
+	below, _ := e.Path.Below(base)
+	it := fetch.Item{
+		Path: e.Path.Components(), Dest: append([]string{name}, below...), Dir: e.Kind == share.Dir,
+		Size: e.Size, ModTime: e.ModTime, Exec: e.Exec,
+	}
+	if !it.Dir {
+		c.mu.Lock()
+		c.sum.TotalFiles++
+		c.sum.TotalBytes += e.Size
+		c.mu.Unlock()
+	}
+	return it
+}
+
+// localName says why this computer can't hold a name that others can.
+func localName(name string) error {
+	if runtime.GOOS == "windows" {
+		return share.CheckCreate(name)
+	}
+	return nil
+}
+
+// Patience with a listing that breaks off.
+const (
+	walkTries = 60
+	walkPause = 2 * time.Second
+)
+
+// walkOn is Walk that starts again when the peer goes away for a while, and leaves out what it yielded already. Entries come
+// in the same order each time, so it is enough to remember the last.
+func walkOn(ctx context.Context, fsys share.FS, root share.Path) iter.Seq2[share.Entry, error] {
+	return func(yield func(share.Entry, error) bool) {
+		seen := make(map[share.Path]struct{})
+		for try := 1; ; try++ {
+			err := func() error {
+				for e, err := range fsys.Walk(ctx, root) {
+					if err != nil {
+						return err
+					}
+					if _, twice := seen[e.Path]; twice {
+						continue
+					}
+					seen[e.Path] = struct{}{}
+					if !yield(e, nil) {
+						return errStopped
+					}
+				}
+				return errStopped
+			}()
+			if errors.Is(err, errStopped) {
+				return
+			}
+			if peer.KindOf(err) != peer.Unreachable || try == walkTries || ctx.Err() != nil {
+				yield(share.Entry{}, err)
+				return
+			}
+			select {
+			case <-time.After(walkPause):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+var errStopped = errors.New("stopped")
+
+// Got adds bytes that were fetched.
+func (c *copying) Got(_ string, n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sum.Bytes += n
+}
+
+// Had adds bytes that were here already.
+func (c *copying) Had(_ string, n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sum.Bytes += n
+	c.sum.Had += n
+}
+
+// Done tells of a file that has its name.
+func (c *copying) Done(it fetch.Item, root transfer.Hash) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sum.Files++
+	if !c.req.Each {
+		return
+	}
+	ev := c.about(control.CopyFile, it)
+	if !root.IsZero() {
+		ev.Root = root.String()
+	}
+	c.event(ev)
+}
+
+// Failed tells of a file or folder that could not be had.
+func (c *copying) Failed(it fetch.Item, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed++; c.first == nil {
+		c.first = err
+	}
+	ev := c.about(control.CopyError, it)
+	ev.Error = control.FromError(err)
+	c.event(ev)
+}
+
+func (c *copying) about(event string, it fetch.Item) control.CopyEvent {
+	ev := c.sum
+	ev.Event, ev.Size = event, it.Size
+	ev.Source = control.Ref{Peer: string(c.at.peer.Name), Share: c.at.access.Name}
+	for _, name := range it.Path {
+		ev.Source = ev.Source.Join(name)
+	}
+	ev.Dest = filepath.Join(append([]string{c.target}, it.Dest...)...)
+	return ev
+}
+
+// copies are the running copies. The zero copies is ready.
+type copies struct {
+	mu  sync.Mutex
+	all map[*copying]struct{}
+}
+
+func (s *copies) add(c *copying) (remove func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = make(map[*copying]struct{})
+	}
+	s.all[c] = struct{}{}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.all, c)
+	}
+}
+
+func (s *copies) list() []control.Transfer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := []control.Transfer{}
+	for c := range s.all {
+		c.mu.Lock()
+		out = append(out, control.Transfer{
+			Direction: "in", Ref: c.req.Sources[0], Peer: c.at.peer.ID.String(), Bytes: c.sum.Bytes, Total: c.sum.TotalBytes, Started: control.At(c.started),
+		})
+		c.mu.Unlock()
+	}
+	return out
+}

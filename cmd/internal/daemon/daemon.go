@@ -1,0 +1,184 @@
+// Package daemon wires the parts of peerd together: configuration in, running daemon out. It is the one place that knows
+// both the services and the faces.
+package daemon
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/peerd/peerd/cmd/internal/config"
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/auth"
+	"github.com/peerd/peerd/peer/control/server"
+	"github.com/peerd/peerd/peer/host"
+	"github.com/peerd/peerd/peer/identity"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/registry"
+	"github.com/peerd/peerd/share/remote"
+	shareserve "github.com/peerd/peerd/share/serve"
+	transferserve "github.com/peerd/peerd/transfer/serve"
+	"github.com/peerd/peerd/transfer/store"
+)
+
+// Ready is what a daemon says when it is up.
+type Ready struct {
+	Name      string
+	Workgroup string
+	ID        string
+	Shares    int
+}
+
+// maxManifests is how many manifests of own files are kept on disk.
+const maxManifests = 20_000
+
+// Streams of each protocol that one peer may have open to us.
+const (
+	authStreams     = 2
+	infoStreams     = 4
+	metaStreams     = 8
+	manifestStreams = 16
+	getStreams      = 16
+)
+
+// daemon is a running peerd.
+type daemon struct {
+	cfg     config.Config
+	log     *slog.Logger
+	started time.Time
+	key     crypto.PrivKey
+	host    *host.Host
+	offers  *offers
+	client  *remote.Client
+	tickets *remote.Tickets
+	porter  *shareserve.Porter
+	lan     *lan
+	copies  copies
+}
+
+// Run runs the daemon until ctx ends, and calls ready once all of it is up.
+func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ready)) error {
+	d := &daemon{cfg: cfg, log: log, started: time.Now()}
+	// The socket comes first: it is the lock that keeps a second daemon off this home.
+	socket, err := server.Listen(cfg.Socket)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	if err := d.openState(); err != nil {
+		return err
+	}
+	d.host, err = host.New(host.Config{Key: d.key, Listen: cfg.Listen, Logger: log})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := d.host.Close(); err != nil {
+			log.Warn("the host did not close in order", "err", err)
+		}
+	}()
+	d.client = remote.NewClient(d.host, d.host.ID(), d.tickets, time.Now)
+	if d.lan, err = newLAN(d); err != nil {
+		return err
+	}
+	if err := d.serve(); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.lan.run(ctx) })
+	g.Go(func() error { return server.Serve(ctx, socket, d, log) })
+	ready(Ready{Name: string(cfg.Name), Workgroup: cfg.Workgroup, ID: d.host.ID().String(), Shares: len(d.offers.registry.List())})
+	err = g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// openState reads what lies on disk: the key, the shares, the tickets.
+func (d *daemon) openState() error {
+	var err error
+	if d.key, err = identity.Load(filepath.Join(d.cfg.State, "identity")); err != nil {
+		return err
+	}
+	own := []string{d.cfg.State, d.cfg.Paths.Config, filepath.Dir(d.cfg.Socket)}
+	reg, err := registry.Open(d.cfg.State, registry.Options{Own: own, Log: d.log})
+	if err != nil {
+		return err
+	}
+	d.offers = newOffers(reg, d.log)
+	for _, s := range d.cfg.Shares {
+		if _, err := d.offers.offerForRun(s); err != nil {
+			return err
+		}
+	}
+	d.tickets, err = remote.OpenTickets(filepath.Join(d.cfg.State, "saved"), time.Now(), func(err error) {
+		if err != nil {
+			d.log.Warn("a saved login is left out", "err", err)
+		}
+	})
+	return err
+}
+
+// serve answers what other peers ask.
+func (d *daemon) serve() error {
+	gate, err := shareserve.NewGate(d.key, d.offers, time.Now)
+	if err != nil {
+		return err
+	}
+	secret, err := nodeSecret(d.key)
+	if err != nil {
+		return err
+	}
+	dummy, err := auth.NewDummy(secret)
+	if err != nil {
+		return err
+	}
+	manifests, err := store.OpenManifests(filepath.Join(d.cfg.State, "manifests"), maxManifests)
+	if err != nil {
+		return err
+	}
+	throttle := new(auth.Throttle)
+	d.offers.passwordChanged = func(id share.ID) { throttle.Forget(id) }
+	bytes := transferserve.New(shareserve.NewBytes(gate), manifests, d.log)
+	d.porter = shareserve.NewPorter(d.offers, d.self, d.met)
+	d.host.Handle(shareserve.InfoProtocol, infoStreams, d.porter.Handle)
+	d.host.Handle(shareserve.AuthProtocol, authStreams, shareserve.NewDoorman(gate, dummy, throttle).Handle)
+	d.host.Handle(shareserve.MetaProtocol, metaStreams, shareserve.NewLister(gate).Handle)
+	d.host.Handle(transferserve.ManifestProtocol, manifestStreams, bytes.Manifest)
+	d.host.Handle(transferserve.GetProtocol, getStreams, bytes.Get)
+	return nil
+}
+
+// nodeSecret is a secret that is the same after every start: what stands behind shares that are not there.
+func nodeSecret(key crypto.PrivKey) ([]byte, error) {
+	raw, err := key.Raw()
+	if err != nil {
+		return nil, err
+	}
+	return hkdf.Key(sha256.New, raw, nil, "peerd node secret 1", 32)
+}
+
+// self is what this peer says of itself.
+func (d *daemon) self() peer.Info {
+	return peer.Info{
+		ID: d.host.ID(), Name: d.cfg.Name, Workgroup: d.cfg.Workgroup, Version: d.cfg.Version, Time: time.Now(), Addrs: d.host.Addrs(),
+	}
+}
+
+// hasState reports whether the state folder can be written, for the doctor.
+func (d *daemon) hasState() error {
+	f, err := os.CreateTemp(d.cfg.State, "doctor-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}

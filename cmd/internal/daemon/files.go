@@ -1,0 +1,241 @@
+package daemon
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"iter"
+
+	"github.com/peerd/peerd/discovery"
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch"
+)
+
+// place is a Ref that was found: a share of a peer that is here, and a path in it.
+type place struct {
+	peer   discovery.Peer
+	access remote.Access
+	path   share.Path
+	label  string // //PEER/SHARE as the user wrote it
+}
+
+// find resolves a Ref with a share in it and gets in.
+func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) {
+	if ref.Peer == "" || ref.Share == "" {
+		return place{}, &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it names no share"), Hint: "write //PEER/SHARE/PATH"}
+	}
+	p, err := d.lan.lookup(ctx, ref.Peer)
+	if err != nil {
+		return place{}, err
+	}
+	path, err := share.SplitPath(ref.Path)
+	if err != nil {
+		return place{}, err
+	}
+	at := place{peer: p, path: path, label: ref.ShareRef().String()}
+	at.access, err = d.client.Access(ctx, p.ID, ref.Share)
+	return at, d.explain(ctx, p, ref, err)
+}
+
+// explain says what a refusal means to the user: a share that nobody told us of is not there, as far as we may know.
+func (d *daemon) explain(ctx context.Context, p discovery.Peer, ref control.Ref, err error) error {
+	label := ref.ShareRef().String()
+	switch peer.KindOf(err) {
+	case peer.Denied:
+		listed, asked := d.lan.shares(ctx, p)
+		for _, s := range listed {
+			if share.FoldKey(string(s.Name)) == share.FoldKey(ref.Share) {
+				return &peer.Error{Path: label, Kind: peer.Denied, Err: errors.New("this share wants a password"), Hint: `run "peerd login ` + label + `"`}
+			}
+		}
+		if asked {
+			return &peer.Error{Path: label, Kind: peer.NotFound, Err: errors.New("no share of this name is listed"),
+				Hint: `"peerd ls //` + ref.Peer + `" lists them; a hidden one opens with "peerd login ` + label + `"`}
+		}
+	case peer.Unreachable:
+		var e *peer.Error
+		if errors.As(err, &e) {
+			return &peer.Error{Path: label, Kind: peer.Unreachable, Err: e, Hint: e.Hint}
+		}
+	}
+	return err
+}
+
+// List yields peers, shares, or what is in a folder.
+func (d *daemon) List(ctx context.Context, ref control.Ref, recursive bool) iter.Seq2[control.Entry, error] {
+	switch {
+	case ref.Peer == "":
+		return d.listPeers(ctx, recursive)
+	case ref.Share == "":
+		return d.listPeer(ctx, ref, recursive)
+	}
+	return d.listFolder(ctx, ref, recursive)
+}
+
+func (d *daemon) listPeers(ctx context.Context, recursive bool) iter.Seq2[control.Entry, error] {
+	return func(yield func(control.Entry, error) bool) {
+		d.lan.gather(ctx)
+		peers := d.lan.view.Snapshot()
+		names := make(map[peer.Name]int)
+		for _, p := range peers {
+			names[p.Name]++
+		}
+		for i, shares := range d.offered(ctx, peers) {
+			ref := control.Ref{Peer: string(peers[i].Name)}
+			if names[peers[i].Name] > 1 {
+				ref.Peer = peers[i].ID.String() // the name alone would not do
+			}
+			if !yield(control.Entry{Ref: ref, Kind: control.KindPeer, Comment: string(peers[i].Name)}, nil) {
+				return
+			}
+			if !d.yieldShares(ctx, peers[i], ref, shares, recursive, yield) {
+				return
+			}
+		}
+	}
+}
+
+func (d *daemon) listPeer(ctx context.Context, ref control.Ref, recursive bool) iter.Seq2[control.Entry, error] {
+	return func(yield func(control.Entry, error) bool) {
+		p, err := d.lan.lookup(ctx, ref.Peer)
+		if err != nil {
+			yield(control.Entry{}, err)
+			return
+		}
+		d.yieldShares(ctx, p, ref, d.offered(ctx, []discovery.Peer{p})[0], recursive, yield)
+	}
+}
+
+func (d *daemon) yieldShares(ctx context.Context, p discovery.Peer, ref control.Ref, shares []share.Info, recursive bool, yield func(control.Entry, error) bool) bool {
+	for _, s := range shares {
+		right := d.lan.right(p.ID, s)
+		at := ref.Join(string(s.Name))
+		if !yield(control.Entry{Ref: at, Kind: control.KindShare, Right: control.Right(right.String()), Comment: s.Comment}, nil) {
+			return false
+		}
+		if !recursive || right == share.None {
+			continue
+		}
+		for e, err := range d.listFolder(ctx, at, true) {
+			if err != nil {
+				e = control.Entry{Ref: at, Kind: control.KindShare, Error: control.FromError(err)}
+			}
+			if !yield(e, nil) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (d *daemon) listFolder(ctx context.Context, ref control.Ref, recursive bool) iter.Seq2[control.Entry, error] {
+	return func(yield func(control.Entry, error) bool) {
+		at, err := d.find(ctx, ref)
+		if err != nil {
+			yield(control.Entry{}, err)
+			return
+		}
+		fs := d.client.FS(at.access, at.label)
+		if !at.path.IsRoot() {
+			e, err := fs.Stat(ctx, at.path)
+			if err != nil || e.Kind == share.File {
+				yield(entryOf(ref, e), err)
+				return
+			}
+		}
+		list := fs.List
+		if recursive {
+			list = fs.Walk
+		}
+		for e, err := range list(ctx, at.path) {
+			if err != nil {
+				yield(control.Entry{}, err)
+				return
+			}
+			if !yield(entryOf(control.Ref{Peer: ref.Peer, Share: ref.Share, Path: e.Path.String()}, e), nil) {
+				return
+			}
+		}
+	}
+}
+
+func entryOf(ref control.Ref, e share.Entry) control.Entry {
+	out := control.Entry{Ref: ref, Kind: control.KindDir, ModTime: control.At(e.ModTime), Exec: e.Exec}
+	if e.Kind == share.File {
+		out.Kind, out.Size, out.Version = control.KindFile, e.Size, hex.EncodeToString(e.Version[:])
+	}
+	return out
+}
+
+// Stat tells of one thing.
+func (d *daemon) Stat(ctx context.Context, ref control.Ref) (control.Entry, error) {
+	switch {
+	case ref.Peer == "":
+		return control.Entry{}, &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it names nothing"), Hint: "write //PEER/SHARE/PATH"}
+	case ref.Share == "":
+		p, err := d.lan.lookup(ctx, ref.Peer)
+		return control.Entry{Ref: ref, Kind: control.KindPeer, Comment: string(p.Name)}, err
+	}
+	at, err := d.find(ctx, ref)
+	if err != nil {
+		return control.Entry{}, err
+	}
+	if at.path.IsRoot() {
+		return control.Entry{Ref: ref, Kind: control.KindShare, Right: control.Right(at.access.Right.String())}, nil
+	}
+	e, err := d.client.FS(at.access, at.label).Stat(ctx, at.path)
+	if err != nil {
+		return control.Entry{}, err
+	}
+	return entryOf(ref, e), nil
+}
+
+// Find yields what has a matching name.
+func (d *daemon) Find(ctx context.Context, ref control.Ref, pattern string) iter.Seq2[control.Entry, error] {
+	return func(yield func(control.Entry, error) bool) {
+		for e, err := range d.List(ctx, ref, true) {
+			if err != nil {
+				yield(e, err)
+				return
+			}
+			if (e.Error != nil || control.Match(pattern, e.Ref.Base())) && !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Cat writes a part of a file.
+func (d *daemon) Cat(ctx context.Context, ref control.Ref, offset, length int64, w io.Writer) error {
+	at, err := d.find(ctx, ref)
+	if err != nil {
+		return err
+	}
+	e, err := d.client.FS(at.access, at.label).Stat(ctx, at.path)
+	if err != nil {
+		return err
+	}
+	if e.Kind != share.File {
+		return &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it is a folder"), Hint: `list it with "peerd ls"`}
+	}
+	to := int64(-1)
+	if length >= 0 && offset+length < e.Size {
+		to = offset + length
+	}
+	f := fetch.New(ctx, d.source(at), fetch.Options{Lanes: 1, Log: d.log})
+	defer f.Close()
+	return f.Read(ctx, at.path.Components(), e.Size, offset, to, w)
+}
+
+// source is where the bytes of a place come from.
+func (d *daemon) source(at place) fetch.Source {
+	return fetch.Source{
+		Opener: d.host, Peer: at.peer.ID, Share: transfer.ShareID(at.access.Share), Label: at.label,
+		Grant: func(ctx context.Context) ([]byte, error) { return d.client.Grant(ctx, at.peer.ID, at.access.Name) },
+	}
+}

@@ -1,0 +1,65 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/auth"
+	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share/remote"
+)
+
+// Login proves the knowledge of a password to a share's owner.
+func (d *daemon) Login(ctx context.Context, ref control.Ref, password string) (control.Login, error) {
+	p, err := d.lan.lookup(ctx, ref.Peer)
+	if err != nil {
+		return control.Login{}, err
+	}
+	pw, err := auth.NewPassword(password)
+	if err != nil {
+		return control.Login{}, err
+	}
+	a, err := d.client.Login(ctx, p.ID, ref.Share, pw)
+	if err != nil {
+		var e *peer.Error
+		if errors.As(err, &e) {
+			err = &peer.Error{Path: ref.ShareRef().String(), Kind: e.Kind, Err: e.Err, Hint: e.Hint}
+		}
+		return control.Login{}, err
+	}
+	return d.loginOf(ref, a), nil
+}
+
+// Logout forgets what a login gave.
+func (d *daemon) Logout(ctx context.Context, ref control.Ref) error {
+	p, err := d.lan.lookup(ctx, ref.Peer)
+	if err != nil {
+		return err
+	}
+	had, err := d.client.Logout(p.ID, ref.Share)
+	if err == nil && !had {
+		err = &peer.Error{Path: ref.ShareRef().String(), Kind: peer.NotFound, Err: errors.New("nobody is logged in there")}
+	}
+	return err
+}
+
+// Whoami says what right this peer holds in a share.
+func (d *daemon) Whoami(ctx context.Context, ref control.Ref) (control.Login, error) {
+	at, err := d.find(ctx, ref)
+	if err != nil {
+		if peer.KindOf(err) == peer.Denied {
+			return control.Login{Ref: ref.ShareRef(), ID: d.host.ID().String(), Right: control.None, By: "none"}, nil
+		}
+		return control.Login{}, err
+	}
+	return d.loginOf(ref, at.access), nil
+}
+
+func (d *daemon) loginOf(ref control.Ref, a remote.Access) control.Login {
+	l := control.Login{Ref: ref.ShareRef(), ID: d.host.ID().String(), Right: control.Right(a.Right.String()), By: a.By}
+	if !a.Until.IsZero() {
+		l.Until = control.At(a.Until)
+	}
+	return l
+}

@@ -1,0 +1,183 @@
+package daemon
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/cmd/internal/config"
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/auth"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/local"
+	"github.com/peerd/peerd/share/registry"
+	"github.com/peerd/peerd/share/serve"
+)
+
+// offers makes the registry's folders into what is served.
+type offers struct {
+	registry        *registry.Registry
+	log             *slog.Logger
+	passwordChanged func(share.ID)
+
+	mu      sync.Mutex
+	folders map[share.ID]*local.FS
+}
+
+var _ serve.Offers = (*offers)(nil)
+
+func newOffers(reg *registry.Registry, log *slog.Logger) *offers {
+	return &offers{registry: reg, log: log, passwordChanged: func(share.ID) {}, folders: make(map[share.ID]*local.FS)}
+}
+
+// Named finds a share by its name.
+func (o *offers) Named(name string) (serve.Offer, bool) { return o.offer(o.registry.Get(name)) }
+
+// ByID finds a share by its ID.
+func (o *offers) ByID(id share.ID) (serve.Offer, bool) { return o.offer(o.registry.ByID(id)) }
+
+// Listed are the shares that are not hidden.
+func (o *offers) Listed() ([]share.Info, uint64) {
+	var out []share.Info
+	for _, s := range o.registry.List() {
+		if s.Visible() {
+			out = append(out, s.Info())
+		}
+	}
+	return out, o.registry.Revision()
+}
+
+func (o *offers) offer(s registry.Share, err error) (serve.Offer, bool) {
+	if err != nil {
+		return serve.Offer{}, false
+	}
+	fs, err := o.folder(s)
+	if err != nil {
+		o.log.Error("a share can't be served", "share", s.Name, "err", err)
+		return serve.Offer{}, false
+	}
+	return serve.Offer{
+		Info: s.Info(), Hidden: !s.Visible(), Epochs: s.Epochs, FS: fs,
+		Credentials: func() (auth.Credentials, error) { return o.credentials(s.ID) },
+	}, true
+}
+
+// folder gives the files of a share, the same for all who ask.
+func (o *offers) folder(s registry.Share) (*local.FS, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if fs := o.folders[s.ID]; fs != nil {
+		return fs, nil
+	}
+	name := string(s.Name)
+	fs, err := local.New(s.Dir, local.Options{Mount: s.Mount, Skipped: func(path string, why error) {
+		o.log.Debug("left out of a share", "share", name, "path", peer.Quote(path), "why", why)
+	}})
+	if err == nil {
+		o.folders[s.ID] = fs
+	}
+	return fs, err
+}
+
+// credentials reads what checks a share's passwords.
+func (o *offers) credentials(id share.ID) (auth.Credentials, error) {
+	read, err := o.credential(id, share.Read)
+	if err != nil {
+		return auth.Credentials{}, err
+	}
+	full, err := o.credential(id, share.Full)
+	return auth.Credentials{Read: read, Full: full}, err
+}
+
+func (o *offers) credential(id share.ID, right share.Right) (auth.Credential, error) {
+	sec, err := o.registry.Secret(id, right)
+	if err != nil {
+		return auth.Credential{}, err
+	}
+	keys, err := auth.ParseServerKeys(sec.Keys)
+	if err != nil {
+		return auth.Credential{}, err
+	}
+	record, err := auth.ParseRecord(sec.Record)
+	return auth.Credential{Keys: keys, Record: record}, err
+}
+
+// offerForRun offers a folder for this run, open for reading.
+func (o *offers) offerForRun(s config.Share) (registry.Share, error) {
+	if have, err := o.registry.Get(string(s.Name)); err == nil && have.Dir == s.Dir && have.Slots.Open() >= share.Read {
+		return have, nil // it is offered for good already
+	}
+	sec, id, err := newSecrets("", "")
+	if err != nil {
+		return registry.Share{}, err
+	}
+	return o.registry.Add(registry.Share{
+		ID: id, Name: s.Name, Dir: s.Dir, Ephemeral: true, Slots: registry.Slots{Read: registry.ModeOpen},
+	}, sec, time.Now())
+}
+
+// newSecrets makes what checks the passwords of a new share. Both slots always get something, so that nobody can tell
+// which of them has a password.
+func newSecrets(read, full string) (registry.Secrets, share.ID, error) {
+	id := registry.NewID()
+	var sec registry.Secrets
+	var err error
+	if sec.Read, err = newSecret(id, auth.Read, read); err != nil {
+		return sec, id, err
+	}
+	sec.Full, err = newSecret(id, auth.Full, full)
+	return sec, id, err
+}
+
+// newSecret makes what checks one password; the empty one is a password that nobody has.
+func newSecret(id share.ID, slot auth.Slot, text string) (registry.Secret, error) {
+	keys := auth.NewServerKeys()
+	var record auth.Record
+	var err error
+	if text == "" {
+		record, err = auth.RegisterUnset(keys, id, slot)
+	} else {
+		var p auth.Password
+		if p, err = auth.NewPassword(text); err == nil {
+			record, err = auth.Register(keys, id, slot, p)
+		}
+	}
+	if err != nil {
+		return registry.Secret{}, err
+	}
+	return registry.Secret{Keys: keys.Bytes(), Record: record.Bytes()}, nil
+}
+
+// checkPassword refuses a password that can be guessed, or that opens the share's other slot already.
+func (o *offers) checkPassword(text string, s *registry.Share, slot auth.Slot) error {
+	p, err := auth.NewPassword(text)
+	if err != nil {
+		return err
+	}
+	var known []string
+	if s != nil {
+		known = []string{string(s.Name), s.Comment}
+	}
+	if err := auth.CheckChosen(p, known...); err != nil {
+		return err
+	}
+	if s == nil {
+		return nil
+	}
+	other, right := auth.Read, share.Read
+	if slot == auth.Read {
+		other, right = auth.Full, share.Full
+	}
+	if s.Slots.Of(right) != registry.ModePassword {
+		return nil
+	}
+	c, err := o.credential(s.ID, right)
+	if err != nil {
+		return err
+	}
+	if auth.Matches(c, s.ID, other, p) {
+		return &peer.Error{Op: "set password", Kind: peer.Usage, Err: errors.New("the share's other password is the same"), Hint: "choose another"}
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package daemon
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/auth"
+	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/registry"
+)
+
+// ShareList lists the shares of this peer.
+func (d *daemon) ShareList(context.Context) ([]control.Share, error) {
+	out := []control.Share{}
+	for _, s := range d.offers.registry.List() {
+		out = append(out, shareOf(s))
+	}
+	return out, nil
+}
+
+// ShareAdd offers a folder.
+func (d *daemon) ShareAdd(_ context.Context, add control.ShareAdd) (control.Share, error) {
+	if add.Name == "" {
+		add.Name = filepath.Base(add.Dir)
+	}
+	name, err := share.ParseName(add.Name)
+	if err != nil {
+		return control.Share{}, err
+	}
+	s := registry.Share{Name: name, Dir: add.Dir, Comment: add.Comment, Hidden: add.Hidden}
+	if s.Slots.Read, err = registry.ParseMode(string(add.Read.Mode)); err != nil {
+		return control.Share{}, err
+	}
+	if s.Slots.Full, err = registry.ParseMode(string(add.Full.Mode)); err != nil {
+		return control.Share{}, err
+	}
+	if err := d.offers.checkSlots(&s, add.Read, add.Full); err != nil {
+		return control.Share{}, err
+	}
+	sec, id, err := newSecrets(add.Read.Password, add.Full.Password)
+	if err != nil {
+		return control.Share{}, err
+	}
+	s.ID = id
+	s, err = d.offers.registry.Add(s, sec, time.Now())
+	return shareOf(s), err
+}
+
+// checkSlots refuses passwords that are missing, superfluous, weak or equal.
+func (o *offers) checkSlots(s *registry.Share, read, full control.Slot) error {
+	for _, slot := range []struct {
+		mode registry.Mode
+		text string
+		name string
+	}{{s.Slots.Read, read.Password, "read"}, {s.Slots.Full, full.Password, "full"}} {
+		bad := func(what, hint string) error {
+			return &peer.Error{Op: "share", Path: string(s.Name), Kind: peer.Usage, Err: errorText("the " + slot.name + " right " + what), Hint: hint}
+		}
+		switch {
+		case slot.mode == registry.ModePassword && slot.text == "":
+			return bad("has no password", "give one with --"+slot.name+"-password-file, or let peerd make one")
+		case slot.mode != registry.ModePassword && slot.text != "":
+			return bad("has a password but is not by password", "set --"+slot.name+" password")
+		case slot.text != "":
+			if err := o.checkPassword(slot.text, nil, 0); err != nil {
+				return err
+			}
+		}
+	}
+	if read.Password != "" && read.Password == full.Password {
+		return &peer.Error{Op: "share", Path: string(s.Name), Kind: peer.Usage, Err: errorText("both passwords are the same"), Hint: "choose another for one of them"}
+	}
+	return nil
+}
+
+// errorText is a cause that nobody compares.
+type errorText string
+
+func (e errorText) Error() string { return string(e) }
+
+// ShareSet changes a share.
+func (d *daemon) ShareSet(ctx context.Context, name string, set control.ShareSet) (control.Share, error) {
+	reg := d.offers.registry
+	s, err := reg.Get(name)
+	if err != nil {
+		return control.Share{}, err
+	}
+	for _, slot := range []struct {
+		right share.Right
+		set   *control.Slot
+	}{{share.Read, set.Read}, {share.Full, set.Full}} {
+		if slot.set == nil {
+			continue
+		}
+		if err := d.setSlot(ctx, s, slot.right, *slot.set); err != nil {
+			return control.Share{}, err
+		}
+	}
+	s, err = reg.Set(s.ID, func(s *registry.Share) {
+		if set.Name != nil {
+			s.Name = share.Name(*set.Name)
+		}
+		if set.Comment != nil {
+			s.Comment = *set.Comment
+		}
+		if set.Hidden != nil {
+			s.Hidden = *set.Hidden
+		}
+	}, time.Now())
+	return shareOf(s), err
+}
+
+// setSlot sets the mode of one slot, and its password where there is a new one.
+func (d *daemon) setSlot(ctx context.Context, s registry.Share, right share.Right, slot control.Slot) error {
+	mode, err := registry.ParseMode(string(slot.Mode))
+	if err != nil {
+		return err
+	}
+	if slot.Password != "" {
+		return d.SharePasswd(ctx, string(s.Name), control.Right(right.String()), slot.Password)
+	}
+	if mode == registry.ModePassword && s.Slots.Of(right) != registry.ModePassword {
+		return &peer.Error{Op: "share", Path: string(s.Name), Kind: peer.Usage, Err: errorText("there is no " + right.String() + " password yet"),
+			Hint: `set one with "peerd share passwd ` + string(s.Name) + " " + right.String() + `"`}
+	}
+	if mode == s.Slots.Of(right) {
+		return nil
+	}
+	sec, err := newSecret(s.ID, slotOf(right), "") // the old password shall not come back with the mode
+	if err != nil {
+		return err
+	}
+	_, err = d.offers.registry.SetSecret(s.ID, right, sec, mode, time.Now())
+	d.offers.passwordChanged(s.ID)
+	return err
+}
+
+// ShareRemove takes a share away.
+func (d *daemon) ShareRemove(_ context.Context, name string) error {
+	s, err := d.offers.registry.Get(name)
+	if err != nil {
+		return err
+	}
+	return d.offers.registry.Remove(s.ID)
+}
+
+// SharePasswd sets a password, which ends what was granted by the old one.
+func (d *daemon) SharePasswd(_ context.Context, name string, right control.Right, password string) error {
+	s, err := d.offers.registry.Get(name)
+	if err != nil {
+		return err
+	}
+	r, err := share.ParseRight(string(right))
+	if err != nil || r == share.None {
+		return &peer.Error{Op: "set password", Path: string(right), Kind: peer.Usage, Hint: "it is for read or full"}
+	}
+	if err := d.offers.checkPassword(password, &s, slotOf(r)); err != nil {
+		return err
+	}
+	sec, err := newSecret(s.ID, slotOf(r), password)
+	if err != nil {
+		return err
+	}
+	_, err = d.offers.registry.SetSecret(s.ID, r, sec, registry.ModePassword, time.Now())
+	d.offers.passwordChanged(s.ID)
+	return err
+}
+
+// GeneratePassword makes a password that is easy to say and hard to guess.
+func (d *daemon) GeneratePassword(context.Context) (string, error) { return auth.Generate() }
+
+func slotOf(r share.Right) auth.Slot {
+	if r == share.Full {
+		return auth.Full
+	}
+	return auth.Read
+}
+
+func shareOf(s registry.Share) control.Share {
+	return control.Share{
+		Name: string(s.Name), ID: s.ID.String(), Dir: s.Dir, Comment: s.Comment, Hidden: !s.Visible(),
+		Read: control.Mode(s.Slots.Read.String()), Full: control.Mode(s.Slots.Full.String()),
+		Temporary: s.Ephemeral, Created: control.At(s.Created),
+	}
+}

@@ -1,0 +1,141 @@
+package daemon
+
+import (
+	"context"
+	"iter"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/peerd/peerd/discovery"
+	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share"
+)
+
+var _ control.Backend = (*daemon)(nil)
+
+// Status tells of this peer.
+func (d *daemon) Status(context.Context) (control.Status, error) {
+	st := control.Status{
+		Name: string(d.cfg.Name), ID: d.host.ID().String(), Workgroup: d.cfg.Workgroup, Version: d.cfg.Version,
+		Home: d.cfg.State, Started: control.At(d.started), Peers: len(d.lan.view.Snapshot()),
+		Addrs: []string{}, Shares: []control.Share{}, Transfers: d.copies.list(), Parts: parts(),
+	}
+	for _, a := range d.host.Addrs() {
+		st.Addrs = append(st.Addrs, a.String())
+	}
+	for _, s := range d.offers.registry.List() {
+		st.Shares = append(st.Shares, shareOf(s))
+	}
+	return st, nil
+}
+
+// parts are the modules that say most about how this program behaves.
+func parts() []control.Part {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return []control.Part{}
+	}
+	out := []control.Part{{Name: "go", Version: info.GoVersion}}
+	for _, m := range info.Deps {
+		switch m.Path {
+		case "github.com/libp2p/go-libp2p", "github.com/hashicorp/mdns", "github.com/bytemare/opaque", "lukechampine.com/blake3", "github.com/quic-go/quic-go":
+			out = append(out, control.Part{Name: m.Path, Version: m.Version})
+		}
+	}
+	return out
+}
+
+// askAtOnce is how many peers are asked at a time for what they offer.
+const askAtOnce = 16
+
+// Peers are the others of the workgroup.
+func (d *daemon) Peers(ctx context.Context) ([]control.Peer, error) {
+	seen := d.lan.view.Snapshot()
+	out := make([]control.Peer, len(seen))
+	for i, p := range seen {
+		out[i] = d.peerOf(p, d.lan.known(p))
+	}
+	return out, ctx.Err()
+}
+
+// WatchPeers yields who is here, then each change.
+func (d *daemon) WatchPeers(ctx context.Context) iter.Seq2[control.PeerEvent, error] {
+	return func(yield func(control.PeerEvent, error) bool) {
+		changed, stop := d.lan.view.Subscribe()
+		defer stop()
+		before := make(map[string]control.Peer)
+		for {
+			now := make(map[string]control.Peer)
+			for _, p := range d.lan.view.Snapshot() {
+				c := d.peerOf(p, d.lan.known(p))
+				now[c.ID] = c
+				old, was := before[c.ID]
+				event := control.PeerHere
+				if was && same(old, c) {
+					continue
+				} else if was {
+					event = control.PeerChanged
+				}
+				if !yield(control.PeerEvent{Event: event, Peer: c}, nil) {
+					return
+				}
+			}
+			for id, c := range before {
+				if _, here := now[id]; !here && !yield(control.PeerEvent{Event: control.PeerGone, Peer: c}, nil) {
+					return
+				}
+			}
+			before = now
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func same(a, b control.Peer) bool {
+	return a.Name == b.Name && a.Verified == b.Verified && a.Count == b.Count &&
+		slices.Equal(a.Addrs, b.Addrs) && slices.Equal(a.Ways, b.Ways) && slices.Equal(a.Shares, b.Shares)
+}
+
+func (d *daemon) peerOf(p discovery.Peer, shares []share.Info) control.Peer {
+	c := control.Peer{
+		ID: p.ID.String(), Name: string(p.Name), Workgroup: p.Workgroup, Version: p.Version, Verified: "no",
+		Since: control.At(p.Since), Count: p.Count, Addrs: []string{}, Shares: []control.PeerShare{},
+	}
+	if p.Verified() || d.lan.introduced(p.ID) {
+		c.Verified = "handshake"
+	}
+	for _, a := range p.Addrs {
+		c.Addrs = append(c.Addrs, a.String())
+	}
+	for _, w := range p.Ways {
+		c.Ways = append(c.Ways, string(w))
+	}
+	for _, s := range shares {
+		c.Shares = append(c.Shares, control.PeerShare{Name: string(s.Name), Comment: s.Comment, Right: control.Right(d.lan.right(p.ID, s).String())})
+	}
+	return c
+}
+
+// offered asks every peer what it offers, many at a time, and gives the answers in the order of the peers.
+func (d *daemon) offered(ctx context.Context, peers []discovery.Peer) [][]share.Info {
+	out := make([][]share.Info, len(peers))
+	slots := make(chan struct{}, askAtOnce)
+	var wg sync.WaitGroup
+	for i, p := range peers {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			listed, _ := d.lan.shares(ctx, p)
+			out[i] = d.lan.saved(p.ID, listed)
+			slices.SortFunc(out[i], func(a, b share.Info) int { return strings.Compare(string(a.Name), string(b.Name)) })
+		})
+	}
+	wg.Wait()
+	return out
+}

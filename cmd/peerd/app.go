@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/peerd/peerd/cmd/internal/config"
+	"github.com/peerd/peerd/cmd/internal/ui"
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/peer/control/client"
+)
+
+// env is what every command works with.
+type env struct {
+	*ui.Terminal
+	getenv func(string) string
+	home   string
+}
+
+// newApp puts the commands together.
+func newApp(e *env) *cli.App {
+	app := &cli.App{
+		Name:  "peerd",
+		Usage: "the workgroup without a server: share folders with the computers of your network",
+		Description: "Without a command, peerd starts the daemon in the foreground. The other commands talk to it.\n" +
+			"A remote thing is written //PEER/SHARE/PATH.",
+		Version:     version().Version,
+		HideVersion: true,
+		HideHelp:    true, // arrange sends --help to our own help command
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "home", Usage: "keep state, keys and socket in `DIR`", EnvVars: []string{"PEERD_HOME"}, Destination: &e.home},
+			&cli.BoolFlag{Name: "json", Usage: "answer in JSON", Destination: &e.JSON},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print answers and errors alone", Destination: &e.Quiet},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell more", Destination: &e.Verbose},
+		},
+		Commands: []*cli.Command{
+			newRun(e), newStatus(e), newPeers(e),
+			newLs(e), newTree(e), newStat(e), newFind(e), newCp(e), newCat(e),
+			newLogin(e), newLogout(e), newWhoami(e),
+			newShare(e), newDoctor(e), newVersion(e),
+			newHelp(e), newCompletion(e), newComplete(e), newDocs(e),
+		},
+		Action: func(c *cli.Context) error {
+			return &peer.Error{Path: c.Args().First(), Kind: peer.Usage, Err: errors.New("no such command"), Hint: `run "peerd help"`}
+		},
+		OnUsageError:              usageError,
+		ExitErrHandler:            func(*cli.Context, error) {}, // run decides
+		DisableSliceFlagSeparator: true,                         // folders may have commas in their names
+	}
+	settle(app.Commands)
+	return app
+}
+
+// settle gives every command what all have in common.
+func settle(commands []*cli.Command) {
+	for _, c := range commands {
+		c.HideHelp = true
+		c.OnUsageError = usageError
+		if len(c.Subcommands) > 0 {
+			settle(c.Subcommands)
+			c.Action = func(ctx *cli.Context) error {
+				return usage(ctx, "%s has no command %q", ctx.Command.Name, ctx.Args().First())
+			}
+		}
+	}
+}
+
+func usageError(c *cli.Context, err error, _ bool) error {
+	text := strings.TrimPrefix(err.Error(), "flag provided but not defined: ")
+	if text != err.Error() {
+		return usage(c, "there is no option %s", text)
+	}
+	return usage(c, "%s", text)
+}
+
+// usage is the error of a command that was called in a wrong way.
+func usage(c *cli.Context, format string, args ...any) error {
+	name := strings.TrimPrefix(c.Command.HelpName, "peerd ")
+	hint := `run "peerd help"`
+	if name != "" && name != "peerd" {
+		hint = fmt.Sprintf(`run "peerd help %s"`, name)
+	}
+	return &peer.Error{Op: name, Kind: peer.Usage, Err: fmt.Errorf(format, args...), Hint: hint}
+}
+
+// arguments checks how many there are; a negative most is no limit.
+func arguments(c *cli.Context, least, most int) ([]string, error) {
+	args := c.Args().Slice()
+	switch {
+	case len(args) < least:
+		return nil, usage(c, "an argument is missing")
+	case most == 0 && len(args) > 0:
+		return nil, usage(c, "it takes no arguments, and %q is one", args[0])
+	case most >= 0 && len(args) > most:
+		return nil, usage(c, "%q is one argument too many", args[most])
+	}
+	return args, nil
+}
+
+// refArgument is the remote name that is argument i, or the whole workgroup where there is none.
+func refArgument(c *cli.Context, i int) (control.Ref, error) {
+	if i >= c.NArg() {
+		return control.Ref{}, nil
+	}
+	return control.ParseRef(c.Args().Get(i))
+}
+
+// shareArgument is the one argument, which names a share.
+func shareArgument(c *cli.Context) (control.Ref, error) {
+	if _, err := arguments(c, 1, 1); err != nil {
+		return control.Ref{}, err
+	}
+	ref, err := refArgument(c, 0)
+	if err == nil && ref.Share == "" {
+		err = usage(c, "%s names no share; one is written //PEER/SHARE", ref)
+	}
+	return ref.ShareRef(), err
+}
+
+// daemon is the running peerd.
+func (e *env) daemon() (control.Backend, error) {
+	paths, err := config.FindPaths(e.home, e.getenv)
+	if err != nil {
+		return nil, err
+	}
+	return client.New(paths.Socket), nil
+}
+
+// answer prints v as JSON, or calls text to print it for people.
+func (e *env) answer(v any, text func()) error {
+	if e.JSON {
+		return e.Object(v)
+	}
+	text()
+	return nil
+}

@@ -1,0 +1,47 @@
+// Command peerd shares folders with the other computers of the local network, and uses theirs.
+//
+// Without a command, or with run, it is the daemon. Every other command asks the daemon over its control socket, prints
+// the answer and holds no logic of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/peerd/peerd/cmd/internal/ui"
+	"github.com/peerd/peerd/peer"
+)
+
+// interrupted is the exit status of a command that a signal ended: 128 and the number of SIGINT, as shells have it.
+const interrupted = 130
+
+func main() { os.Exit(run(os.Args)) }
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
+
+	e := &env{Terminal: ui.New(os.Stdin, os.Stdout, os.Stderr), getenv: os.Getenv}
+	app := newApp(e)
+	err := app.RunContext(ctx, append(args[:1:1], arrange(app, args[1:])...))
+	if flushErr := e.Flush(); err == nil {
+		err = flushErr
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return interrupted
+	}
+	return e.exit(err)
+}
+
+// exit tells of an error and gives the exit status.
+func (e *env) exit(err error) int {
+	if err == nil {
+		return 0
+	}
+	e.Error(err)
+	return peer.KindOf(err).ExitStatus()
+}

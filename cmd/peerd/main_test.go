@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"log/slog"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/peerd/peerd/cmd/internal/config"
+	"github.com/peerd/peerd/peer/control/controltest"
+	"github.com/peerd/peerd/peer/control/server"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"peerd": main})
+}
+
+// TestScripts runs the program as people do, against a small workgroup in memory behind a real control socket.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           filepath.Join("testdata", "script"),
+		UpdateScripts: *update,
+		Setup:         setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":   status,
+			"stop":     stop,
+			"alone":    alone,
+			"password": password,
+			"bytes":    bytes,
+		},
+	})
+}
+
+var update = flag.Bool("update", false, "write what the program prints into scripts and docs/manual.md")
+
+// workgroup is what a script talks to.
+type workgroup struct {
+	fake *controltest.Fake
+	stop func()
+}
+
+func setup(env *testscript.Env) error {
+	home := filepath.Join(env.WorkDir, "home")
+	env.Setenv("PEERD_HOME", home)
+	env.Setenv("HOME", home)
+	env.Setenv("TZ", "UTC")
+	paths, err := config.FindPaths(home, env.Getenv)
+	if err != nil {
+		return err
+	}
+	l, err := server.Listen(paths.Socket)
+	if err != nil {
+		return err
+	}
+	env.Setenv("SOCKET", paths.Socket)
+	w := &workgroup{fake: controltest.New()}
+	close(w.fake.Events) // so that watching ends
+	ctx, cancel := context.WithCancel(context.Background())
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := server.Serve(ctx, l, w.fake, slog.New(slog.DiscardHandler)); err != nil {
+			env.T().Log(err)
+		}
+	})
+	w.stop = func() { cancel(); served.Wait() }
+	env.Defer(w.stop)
+	env.Values["workgroup"] = w
+	return nil
+}
+
+// status N COMMAND... runs a command that has to end with the exit status N.
+func status(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit status %d", got)
+	}
+}
+
+// stop ends the daemon.
+func stop(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("workgroup").(*workgroup).stop() }
+
+// alone sends everybody else home.
+func alone(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Value("workgroup").(*workgroup).fake.Others = nil
+}
+
+// password SHARE RIGHT PASSWORD checks what was set.
+func password(ts *testscript.TestScript, neg bool, args []string) {
+	got := ts.Value("workgroup").(*workgroup).fake.Passwords[args[0]+" "+args[1]]
+	if (got == args[2]) == neg {
+		ts.Fatalf("the password for %s of %s is %q", args[1], args[0], got)
+	}
+}
+
+// bytes FILE TEXT checks the whole content of a file, or of stdout; \n in TEXT ends a line.
+func bytes(ts *testscript.TestScript, neg bool, args []string) {
+	if got := ts.ReadFile(args[0]); (got == strings.ReplaceAll(args[1], `\n`, "\n")) == neg {
+		ts.Fatalf("%s has %q", args[0], got)
+	}
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/peerd/peerd/cmd/internal/config"
+	"github.com/peerd/peerd/cmd/internal/daemon"
+	"github.com/peerd/peerd/cmd/internal/ui"
+	"github.com/peerd/peerd/peer"
+)
+
+func newRun(e *env) *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "start the daemon",
+		UsageText: "peerd [run] [--share DIR[=NAME]]... [--name NAME] [--workgroup WG] [--listen ADDR]... [--join ADDR]... [--no-mdns]",
+		Description: `Starts the daemon in the foreground and prints one line when it is ready. SIGINT and SIGTERM stop it in order, a
+second one at once. Options win over the file config.toml.
+
+Examples:
+  peerd
+  peerd --share ~/Public
+  peerd run --share ~/music=tunes --name anna --workgroup HOME
+  peerd --no-mdns --join 10.0.0.7`,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "share", Usage: "offer `DIR[=NAME]` for this run, open for reading"},
+			&cli.StringFlag{Name: "name", Usage: "call this computer `NAME`"},
+			&cli.StringFlag{Name: "workgroup", Usage: "see the peers of the workgroup `WG`"},
+			&cli.StringSliceFlag{Name: "listen", Usage: "listen on `ADDR`: a port, an IP address, IP:PORT or a multiaddr"},
+			&cli.StringSliceFlag{Name: "join", Usage: "call the peer at `ADDR`: HOST or HOST:PORT"},
+			&cli.BoolFlag{Name: "no-mdns", Usage: "neither look nor announce by multicast"},
+			&cli.StringFlag{Name: "advertise", Usage: "tell the network of shares by `HOW`: names, count or none"},
+		},
+		Action: func(c *cli.Context) error { return runDaemon(c, e) },
+	}
+}
+
+func runDaemon(c *cli.Context, e *env) error {
+	if _, err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	cfg, err := daemonConfig(c, e)
+	if err != nil {
+		return err
+	}
+	level := slog.LevelWarn
+	switch {
+	case e.Verbose:
+		level = slog.LevelDebug
+	case e.Quiet:
+		level = slog.LevelError
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	return daemon.Run(c.Context, cfg, log, func(r daemon.Ready) {
+		if err := e.ready(r); err != nil {
+			log.Error("tell that the daemon is ready", "err", err)
+		}
+	})
+}
+
+func (e *env) ready(r daemon.Ready) error {
+	err := e.answer(struct {
+		Name      string `json:"name"`
+		Workgroup string `json:"workgroup"`
+		ID        string `json:"id"`
+		Shares    int    `json:"shares"`
+	}{r.Name, r.Workgroup, r.ID, r.Shares}, func() {
+		e.Printf(`peerd: ready as "%s" in %s (%s), %s`, r.Name, r.Workgroup, r.ID, ui.Plural(r.Shares, "share"))
+	})
+	if err != nil {
+		return err
+	}
+	return e.Flush()
+}
+
+// daemonConfig is the configuration: defaults, then the file, then the options.
+func daemonConfig(c *cli.Context, e *env) (config.Config, error) {
+	paths, err := config.FindPaths(e.home, e.getenv)
+	if err != nil {
+		return config.Config{}, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "" // then the default name stands in
+	}
+	cfg := config.Default(paths, host)
+	cfg.Version = version().Version
+	if err := cfg.ReadFile(); err != nil {
+		return cfg, err
+	}
+	if c.IsSet("name") {
+		cfg.Name = peer.Name(c.String("name"))
+	}
+	if c.IsSet("workgroup") {
+		cfg.Workgroup = c.String("workgroup")
+	}
+	if c.IsSet("listen") {
+		cfg.Listen = c.StringSlice("listen")
+	}
+	if c.IsSet("join") {
+		cfg.Join = c.StringSlice("join")
+	}
+	if c.IsSet("advertise") {
+		cfg.Advertise = config.Advertise(c.String("advertise"))
+	}
+	if c.Bool("no-mdns") {
+		cfg.MDNS = false
+	}
+	for _, s := range c.StringSlice("share") {
+		share, err := config.ParseShare(s)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Shares = append(cfg.Shares, share)
+	}
+	return cfg, cfg.Validate()
+}

@@ -1,0 +1,206 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/peer/control/controltest"
+	"github.com/peerd/peerd/peer/control/server"
+)
+
+// knockEnv makes the test binary connect to the socket that it names, tell what came of it, and exit.
+const knockEnv = "PEERD_TEST_KNOCK"
+
+func TestMain(m *testing.M) {
+	if socket := os.Getenv(knockEnv); socket != "" {
+		fmt.Print(knock(socket))
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const statusRequest = "POST /v1/status HTTP/1.1\r\nHost: peerd.sock\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+// knock asks for the status, as another program would.
+func knock(socket string) string {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return "dial: " + err.Error()
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, statusRequest); err != nil {
+		return "write: " + err.Error()
+	}
+	answer, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		return "read: " + err.Error()
+	}
+	return strings.TrimSpace(answer)
+}
+
+// start serves a backend on a socket until the test ends.
+func start(t *testing.T, b control.Backend) (socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "run", "ctl.sock")
+	l, err := server.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, l, b)
+	return socket
+}
+
+func serve(t *testing.T, l net.Listener, b control.Backend) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := server.Serve(ctx, l, b, slog.New(slog.DiscardHandler)); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	t.Cleanup(func() { cancel(); served.Wait() })
+}
+
+func TestListen(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "run", "ctl.sock")
+	first, err := server.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS != "windows" {
+		for path, want := range map[string]os.FileMode{socket: os.ModeSocket | 0o600, filepath.Dir(socket): os.ModeDir | 0o700} {
+			if info, err := os.Stat(path); err != nil || info.Mode() != want {
+				t.Errorf("%s has the mode %v, %v; want %v", path, info.Mode(), err, want)
+			}
+		}
+	}
+	if _, err := server.Listen(socket); peer.KindOf(err) != peer.Conflict || !strings.Contains(err.Error(), "a peerd already runs with this home") {
+		t.Errorf("a second daemon: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What a crash leaves behind.
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	stale.Close()
+	again, err := server.Listen(socket)
+	if err != nil {
+		t.Fatalf("over a stale socket: %v", err)
+	}
+	again.Close()
+	if err := os.WriteFile(socket, []byte("a file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Listen(socket); peer.KindOf(err) != peer.Conflict {
+		t.Errorf("over a file: %v", err)
+	}
+	if text, err := os.ReadFile(socket); string(text) != "a file" {
+		t.Errorf("the file in the way became %q, %v", text, err)
+	}
+	if _, err := server.Listen("/tmp/" + strings.Repeat("a", control.MaxSocketPath)); peer.KindOf(err) != peer.Usage {
+		t.Errorf("a long path: %v", err)
+	}
+}
+
+func TestRequestsAreRefused(t *testing.T) {
+	socket := start(t, controltest.New())
+	web := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
+	addShare := `{"dir":"/","name":"all","read":{"mode":"open"},"full":{"mode":"open"}}`
+	for _, tc := range []struct {
+		name   string
+		change func(*http.Request)
+		status int
+	}{
+		{"none", func(*http.Request) {}, http.StatusOK},
+		{"Origin", func(r *http.Request) { r.Header.Set("Origin", "http://evil.example") }, http.StatusForbidden},
+		{"Origin of ours", func(r *http.Request) { r.Header.Set("Origin", "http://peerd.sock") }, http.StatusForbidden},
+		{"Origin null", func(r *http.Request) { r.Header.Set("Origin", "null") }, http.StatusForbidden},
+		{"Origin empty", func(r *http.Request) { r.Header["Origin"] = []string{""} }, http.StatusForbidden},
+		{"Referer", func(r *http.Request) { r.Header.Set("Referer", "http://localhost/") }, http.StatusForbidden},
+		{"Host localhost", func(r *http.Request) { r.Host = "localhost" }, http.StatusMisdirectedRequest},
+		{"Host with port", func(r *http.Request) { r.Host = "peerd.sock:80" }, http.StatusMisdirectedRequest},
+		{"GET", func(r *http.Request) { r.Method = http.MethodGet }, http.StatusMethodNotAllowed},
+		{"form", func(r *http.Request) { r.Header.Set("Content-Type", "application/x-www-form-urlencoded") }, http.StatusBadRequest},
+		{"text", func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, http.StatusBadRequest},
+		{"no type", func(r *http.Request) { r.Header.Del("Content-Type") }, http.StatusBadRequest},
+		{"other verb", func(r *http.Request) { r.URL.Path = "/v1/nothing" }, http.StatusNotFound},
+		{"unknown field", func(r *http.Request) { setBody(r, `{"dir":"/","nmae":"all"}`) }, http.StatusBadRequest},
+		{"two objects", func(r *http.Request) { setBody(r, addShare+"{}") }, http.StatusBadRequest},
+		{"no JSON", func(r *http.Request) { setBody(r, "x") }, http.StatusBadRequest},
+		{"a long body", func(r *http.Request) { setBody(r, `{"dir":"`+strings.Repeat("a", control.MaxBody)+`"}`) }, http.StatusBadRequest},
+		{"a long header", func(r *http.Request) { r.Header.Set("X", strings.Repeat("a", 64<<10)) }, http.StatusRequestHeaderFieldsTooLarge},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			fake := controltest.New()
+			socket = start(t, fake)
+			r, err := http.NewRequest(http.MethodPost, "http://"+control.Host+control.VerbShareAdd.Path(), strings.NewReader(addShare))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", "application/json")
+			tc.change(r)
+			res, err := web.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if res.StatusCode != tc.status {
+				t.Errorf("status %s, want %d", res.Status, tc.status)
+			}
+			if shares, _ := fake.ShareList(t.Context()); len(shares) != 0 && tc.status != http.StatusOK {
+				t.Errorf("refused, but done: %+v", shares)
+			}
+		})
+	}
+}
+
+func setBody(r *http.Request, body string) {
+	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+}
+
+func TestSlowHeadersAreCutOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a timeout")
+	}
+	socket := start(t, controltest.New())
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, statusRequest[:20]); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(c); err != nil || bytes.Contains(rest, []byte("200 OK")) {
+		t.Errorf("half a request was answered with %q, %v", rest, err)
+	}
+}

@@ -1,0 +1,241 @@
+package control
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Time is a moment that JSON shows in UTC.
+type Time struct{ time.Time }
+
+// At is t as it goes into the types of this package.
+func At(t time.Time) Time { return Time{t.UTC().Round(0)} }
+
+// MarshalJSON gives RFC 3339 in UTC.
+func (t Time) MarshalJSON() ([]byte, error) { return t.UTC().MarshalJSON() }
+
+// List is a slice that JSON shows as [] when it is empty, and never as null.
+type List[T any] []T
+
+// MarshalJSON gives an array.
+func (l List[T]) MarshalJSON() ([]byte, error) {
+	if l == nil {
+		return []byte("[]"), nil
+	}
+	return json.Marshal([]T(l))
+}
+
+// Right is what somebody may do in a share.
+type Right string
+
+// The rights.
+const (
+	None Right = "none"
+	Read Right = "read"
+	Full Right = "full"
+)
+
+// Mode is how a share's slot, the one for reading or the one for full access, is opened.
+type Mode string
+
+// The modes.
+const (
+	Closed   Mode = "none"     // nobody gets this right by this slot
+	Open     Mode = "open"     // everybody in the workgroup has it
+	Password Mode = "password" // who knows the password gets it
+)
+
+// Status is what a peerd says of itself.
+type Status struct {
+	Name      string         `json:"name"`
+	ID        string         `json:"id"`
+	Workgroup string         `json:"workgroup"`
+	Version   string         `json:"version"`
+	Home      string         `json:"home,omitempty"` // where its state lies
+	Started   Time           `json:"started"`
+	Addrs     List[string]   `json:"addrs"` // multiaddrs on which it listens
+	Shares    List[Share]    `json:"shares"`
+	Peers     int            `json:"peers"` // others that are here now
+	Transfers List[Transfer] `json:"transfers"`
+	Parts     List[Part]     `json:"parts"`
+}
+
+// Transfer is one running copy, here or to another peer.
+type Transfer struct {
+	Direction string `json:"direction"` // in or out
+	Ref       Ref    `json:"ref"`
+	Peer      string `json:"peer,omitempty"` // ID of the other side
+	Bytes     int64  `json:"bytes"`
+	Total     int64  `json:"total"` // bytes
+	Started   Time   `json:"started"`
+}
+
+// Part is one module that the program is made of.
+type Part struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Peer is another computer of the workgroup, as this one knows it.
+type Peer struct {
+	ID        string          `json:"id"`
+	Name      string          `json:"name"` // its own word
+	Workgroup string          `json:"workgroup"`
+	Version   string          `json:"version,omitempty"`
+	Addrs     List[string]    `json:"addrs"`
+	Ways      List[string]    `json:"ways"`        // how it was found: mdns, static, inbound
+	Verified  string          `json:"verified"`    // handshake once it proved its ID, no before
+	Since     Time            `json:"since"`       // here since
+	Count     int             `json:"share_count"` // -1 when it does not say
+	Shares    List[PeerShare] `json:"shares"`
+}
+
+// PeerShare is a share that another peer offers, with the right that this one holds in it.
+type PeerShare struct {
+	Name    string `json:"name"`
+	Comment string `json:"comment,omitempty"`
+	Right   Right  `json:"right"`
+}
+
+// PeerEvent is a change in the workgroup.
+type PeerEvent struct {
+	Event string `json:"event"` // here, changed or gone
+	Peer  Peer   `json:"peer"`
+}
+
+// The events of [PeerEvent].
+const (
+	PeerHere    = "here"
+	PeerChanged = "changed"
+	PeerGone    = "gone"
+)
+
+// Kind is what an [Entry] is.
+type Kind string
+
+// The kinds of entries.
+const (
+	KindPeer  Kind = "peer"
+	KindShare Kind = "share"
+	KindDir   Kind = "dir"
+	KindFile  Kind = "file"
+)
+
+// Entry is one thing in the tree //PEER/SHARE/PATH.
+type Entry struct {
+	Ref     Ref    `json:"ref"`
+	Kind    Kind   `json:"kind"`
+	Size    int64  `json:"size"`              // bytes of a file, else 0
+	ModTime Time   `json:"mtime,omitzero"`    // of a file or folder
+	Exec    bool   `json:"exec,omitempty"`    // the owner may run it
+	Version string `json:"version,omitempty"` // names this state of the file; equal versions have equal bytes
+	Root    string `json:"blake3,omitempty"`  // hex; by Stat alone, and when it is known
+	Right   Right  `json:"right,omitempty"`   // of a share: the right that this peer holds
+	Comment string `json:"comment,omitempty"` // of a share
+	Error   *Error `json:"error,omitempty"`   // why it could not be entered
+}
+
+// CopyRequest asks for files of shares.
+type CopyRequest struct {
+	Sources List[Ref] `json:"sources"`
+	// Dest is an absolute local path: a folder to put the sources into, or the name that the one source gets.
+	Dest string `json:"dest"`
+	// Into says that Dest must be a folder, as it does when the user wrote a slash behind it or named several sources.
+	Into bool `json:"into,omitempty"`
+	// Recursive allows folders among the sources.
+	Recursive bool `json:"recursive,omitempty"`
+	// Force replaces files that stand in the way. Without it they are a Conflict, unless they have the same bytes already.
+	Force bool `json:"force,omitempty"`
+	// Each asks for an event for every file that is done. Failures are told in any case.
+	Each bool `json:"each,omitempty"`
+}
+
+// CopyEvent is one thing that happened in a copy. Bytes, Files and their totals are running sums over the whole copy.
+type CopyEvent struct {
+	Event string `json:"event"`
+	// Source and Dest are the file that the event is about: in file and error events.
+	Source Ref    `json:"source,omitzero"`
+	Dest   string `json:"dest,omitempty"`
+	Size   int64  `json:"size,omitempty"`   // of that file, in bytes
+	Root   string `json:"blake3,omitempty"` // of that file, hex, verified
+	Error  *Error `json:"error,omitempty"`
+
+	Bytes      int64 `json:"bytes"`       // fetched and verified, or had
+	Had        int64 `json:"had"`         // of these, those that were here already
+	TotalBytes int64 `json:"total_bytes"` // known so far; grows while folders are read
+	Files      int64 `json:"files"`       // finished
+	TotalFiles int64 `json:"total_files"`
+}
+
+// The events of [CopyEvent].
+const (
+	CopyProgress = "progress" // at most ten a second
+	CopyFile     = "file"     // a file is whole and has its name
+	CopyError    = "error"    // a file or folder failed; others go on
+	CopyDone     = "done"     // the last event of a copy without errors
+)
+
+// Login is the right that this peer holds in a share.
+type Login struct {
+	Ref   Ref    `json:"ref"` // of the share
+	ID    string `json:"id"`  // this peer's, to whom the right is bound
+	Right Right  `json:"right"`
+	By    string `json:"by"`             // open, password, device or none
+	Until Time   `json:"until,omitzero"` // when the password will be asked for again
+}
+
+// Share is a folder that this peer offers.
+type Share struct {
+	Name      string `json:"name"`
+	ID        string `json:"id"`
+	Dir       string `json:"dir"`
+	Comment   string `json:"comment,omitempty"`
+	Hidden    bool   `json:"hidden,omitempty"`
+	Read      Mode   `json:"read"`
+	Full      Mode   `json:"full"`
+	Temporary bool   `json:"temporary,omitempty"` // offered with --share, for one run
+	Created   Time   `json:"created"`
+}
+
+// Slot sets how a right is had: the mode, and a password if the mode is Password and none is set yet or it shall change.
+type Slot struct {
+	Mode     Mode   `json:"mode"`
+	Password string `json:"password,omitempty"`
+}
+
+// ShareAdd is a folder to be offered.
+type ShareAdd struct {
+	Dir     string `json:"dir"`            // absolute
+	Name    string `json:"name,omitempty"` // the folder's name when empty
+	Comment string `json:"comment,omitempty"`
+	Hidden  bool   `json:"hidden,omitempty"`
+	Read    Slot   `json:"read"`
+	Full    Slot   `json:"full"`
+}
+
+// ShareSet changes a share where it is not nil.
+type ShareSet struct {
+	Name    *string `json:"name,omitempty"`
+	Comment *string `json:"comment,omitempty"`
+	Hidden  *bool   `json:"hidden,omitempty"`
+	Read    *Slot   `json:"read,omitempty"`
+	Full    *Slot   `json:"full,omitempty"`
+}
+
+// Level says how bad a [Finding] is.
+type Level string
+
+// The levels.
+const (
+	OK   Level = "ok"
+	Warn Level = "warn"
+	Bad  Level = "bad"
+)
+
+// Finding is one thing that the doctor looked at.
+type Finding struct {
+	Level Level  `json:"level"`
+	Check string `json:"check"`          // one word: clock, firewall, multicast, …
+	Text  string `json:"text"`           // what was seen
+	Hint  string `json:"hint,omitempty"` // what to do about it
+}
