@@ -1,0 +1,86 @@
+# The two that you need: make run, make test. The rest: make help.
+
+SHELL    := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+GO       ?= go
+PREFIX   ?= /usr/local
+FUZZTIME ?= 10s
+RUNS     ?= 5
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
+SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+PUBLIC   := $(HOME)/Public
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test tools unit e2e bench fuzz fuzz-keep lint cross install generate clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/peerd
+	$(GO) build -trimpath -o bin/peerd ./cmd/peerd
+
+run: build ## build peerd and start it here, with ~/Public offered for reading
+	@mkdir -p "$(PUBLIC)"
+	@echo
+	@echo "  Put files to share into $(PUBLIC). Everybody in your workgroup can read them."
+	@echo "  Do the same on another computer of this network; then, in a second terminal:"
+	@echo
+	@echo "    bin/peerd peers                     who is here"
+	@echo "    bin/peerd ls                        what they share"
+	@echo "    bin/peerd cp -r //NAME/Public .     fetch it"
+	@echo
+	@echo "  Nobody there? bin/peerd doctor says why. Ctrl-C here stops peerd."
+	@echo
+	@exec bin/peerd run --share "$(PUBLIC)"
+
+test: tools unit e2e ## run every test; on Debian as root it installs what they need
+
+tools:
+	@.ci/tools
+
+unit:
+	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v -e /cmd/e2e)
+
+e2e: ## run the real program in networks of its own (Linux, root)
+	$(GO) test -count=1 -timeout 14m ./cmd/e2e
+
+bench: tools ## measure peerd against https, scp, SMB and rsync; RUNS=5
+	$(GO) test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./cmd/e2e -runs $(RUNS)
+
+fuzz: ## run every fuzz target; FUZZTIME=10s each
+	@$(GO) list ./... | while read -r pkg; do \
+	  for target in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+	  done; done
+
+fuzz-keep: ## keep up to 64 small inputs that fuzzing found per target, in testdata
+	@cache="$$($(GO) env GOCACHE)/fuzz"; [ -d "$$cache" ] || exit 0; cd "$$cache"; \
+	for dir in github.com/peerd/peerd/*/*/Fuzz* github.com/peerd/peerd/*/Fuzz*; do [ -d "$$dir" ] || continue; \
+	  to="$(CURDIR)/$${dir#github.com/peerd/peerd/}"; to="$$(dirname "$$to")/testdata/fuzz/$$(basename "$$to")"; mkdir -p "$$to"; \
+	  find "$$dir" -type f -size -8 | sort | head -64 | xargs -r cp -n -t "$$to"; done
+
+lint: ## gofmt, go vet for three systems, staticcheck, the rules of this project, govulncheck
+	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt wants: $$out"; exit 1; }
+	@for os in linux darwin windows; do echo "go vet, $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./...; done
+	$(GO) mod tidy -diff
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -count=1 ./cmd/internal/rules
+	@if curl -sf -m 5 -o /dev/null https://vuln.go.dev/index/db.json; then $(GO) run $(GOVULNCHECK) ./...; \
+	else echo "govulncheck: left out, its database (vuln.go.dev) can't be reached from here"; fi
+
+cross: ## build for Linux, macOS and Windows into dist/
+	@for s in $(SYSTEMS); do os=$${s%/*} arch=$${s#*/}; exe=; [ $$os = windows ] && exe=.exe; \
+	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w' -o dist/peerd-$$os-$$arch$$exe ./cmd/peerd; \
+	  ls -l dist/peerd-$$os-$$arch$$exe | awk '{ printf "%s %.1f MB\n", $$NF, $$5/1e6 }'; done
+
+install: build ## install the program to PREFIX (default /usr/local)
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 bin/peerd "$(DESTDIR)$(PREFIX)/bin/peerd"
+
+generate: ## make the generated files anew (needs protoc)
+	$(GO) generate ./...
+
+clean: ## remove what make made
+	rm -rf bin dist

@@ -1,0 +1,138 @@
+package rules
+
+import (
+	"strings"
+)
+
+// floors are the heights of folders in the import ladder; the deepest folder that holds a package counts.
+var floors = []struct {
+	folder string
+	height int
+}{
+	{"peer", 0},
+	{"transfer", 1}, {"discovery", 1},
+	{"share", 2},
+	{"share/mount", 3}, {"share/webdav", 3},
+	{"cmd", 4},
+}
+
+func height(p string) (folder string, h int) {
+	h = -1
+	for _, f := range floors {
+		if within(p, f.folder) && len(f.folder) > len(folder) {
+			folder, h = f.folder, f.height
+		}
+	}
+	return folder, h
+}
+
+func importsRunDownward(tr tree, bad report) {
+	for _, p := range tr.pkgs {
+		folder, h := height(p.path)
+		if h < 0 {
+			bad("%s is on no floor of the ladder peer → transfer, discovery → share → faces → cmd", p.path)
+			continue
+		}
+		for _, f := range p.files {
+			for _, spec := range f.Imports {
+				target, ok := strings.CutPrefix(imported(spec), module+"/")
+				if !ok || f.test && within(target, p.path) {
+					continue
+				}
+				if above, th := height(target); th > h || th == h && above != folder {
+					bad("%s imports %s: imports run downward (peer → transfer, discovery → share → faces → cmd), so that "+
+						"each floor is understood and tested without those above it", tr.at(spec), target)
+				}
+			}
+		}
+	}
+}
+
+// owners says which packages alone may import a module, so that it can be replaced in one place.
+var owners = []struct {
+	module string
+	by     []string
+}{
+	{"github.com/libp2p/go-libp2p", []string{"peer/host", "discovery/dht"}},
+	{"github.com/libp2p/go-libp2p-kad-dht", []string{"discovery/dht"}},
+	{"github.com/libp2p/go-yamux", []string{"peer/host"}},
+	{"github.com/quic-go/quic-go", []string{"peer/host"}},
+	{"github.com/hashicorp/mdns", []string{"discovery/mdns"}},
+	{"github.com/miekg/dns", []string{"discovery/mdns"}},
+	{"github.com/bytemare/opaque", []string{"peer/auth"}},
+	{"github.com/urfave/cli", []string{"cmd/peerd"}},
+	{"github.com/hanwen/go-fuse", []string{"share/mount"}},
+	{"golang.org/x/net/webdav", []string{"share/webdav"}},
+}
+
+// values are the packages under go-libp2p/core that anybody may import: a wrapper would only repeat them.
+var values = []string{
+	"github.com/libp2p/go-libp2p/core/peer",
+	"github.com/libp2p/go-libp2p/core/crypto",
+	"github.com/libp2p/go-libp2p/core/record",
+}
+
+func oneOwnerPerModule(tr tree, bad report) {
+	for _, p := range tr.pkgs {
+		for _, f := range p.files {
+			if f.test {
+				continue // a test may look at its subject through the foreign module's eyes
+			}
+			for _, spec := range f.Imports {
+				target := imported(spec)
+				if within(target, values...) {
+					continue
+				}
+				for _, o := range owners {
+					if within(target, o.module) && !within(p.path, o.by...) {
+						bad("%s imports %s: only %s may, so that it can be replaced in one place",
+							tr.at(spec), target, strings.Join(o.by, ", "))
+					}
+				}
+			}
+		}
+	}
+}
+
+// services do things; vocabularies only name them. The two lists hold every package below the faces.
+var (
+	services = []string{
+		"peer/host", "peer/auth", "peer/audit", "peer/identity",
+		"transfer/manifest", "transfer/swarm", "transfer/store", "transfer/fetch", "transfer/serve",
+		"share/registry", "share/grant", "share/local", "share/remote", "share/serve",
+		"discovery/mdns", "discovery/static", "discovery/dht",
+	}
+	faces = []string{"share/mount", "share/webdav", "cmd/peerd", "cmd/internal/ui"}
+)
+
+func facesKnowVocabulariesOnly(tr tree, bad report) {
+	for _, p := range tr.pkgs {
+		if within(p.path, "cmd/internal/daemon") || !within(p.path, "cmd") && !within(p.path, faces...) {
+			continue
+		}
+		for _, f := range p.files {
+			for _, spec := range f.Imports {
+				target, ok := strings.CutPrefix(imported(spec), module+"/")
+				if ok && !f.test && within(target, services...) {
+					bad("%s imports %s: a face stands on share.FS and control's Backend; only cmd/internal/daemon wires "+
+						"services, so that every face can be tested without a network", tr.at(spec), target)
+				}
+			}
+		}
+	}
+}
+
+func helpersForTestsStayInTests(tr tree, bad report) {
+	for _, p := range tr.pkgs {
+		for _, f := range p.files {
+			for _, spec := range f.Imports {
+				target := imported(spec)
+				ours := strings.HasPrefix(target, module+"/")
+				if (ours && isHelper(target) || target == "testing") && !f.test && !isHelper(p.path) {
+					bad("%s imports %s: helpers for tests are imported by _test.go files alone, or they end up in the program",
+						tr.at(spec), target)
+				}
+			}
+		}
+	}
+}
