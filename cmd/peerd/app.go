@@ -63,7 +63,10 @@ func settle(commands []*cli.Command) {
 		if len(c.Subcommands) > 0 {
 			settle(c.Subcommands)
 			c.Action = func(ctx *cli.Context) error {
-				return usage(ctx, "%s has no command %q", ctx.Command.Name, ctx.Args().First())
+				if ctx.NArg() == 0 {
+					return usage(ctx, "say what to do")
+				}
+				return usage(ctx, "there is no command %q", ctx.Args().First())
 			}
 		}
 	}

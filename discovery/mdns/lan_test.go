@@ -177,12 +177,12 @@ func (l *lan) remove() {
 
 // node is one running peer.
 type node struct {
-	t       *testing.T
-	config  nodeConfig
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	done    chan struct{} // closed when its output ended
-	ready   time.Time     // when it began; under mu
+	t      *testing.T
+	config nodeConfig
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	done   chan struct{} // closed when its output ended
+	ready  time.Time     // when it began; under mu
 
 	mu    sync.Mutex
 	view  map[string]nodeEvent

@@ -22,7 +22,8 @@ const (
 	sleptFor       = 15 * time.Second // a tick so late means that the computer slept
 	rescanDelay    = 100 * time.Millisecond
 	maxRetry       = time.Minute
-	fadeTime       = 30 * time.Second // somebody who is to expire so soon is asked for
+	fadeTime       = 24 * time.Second // somebody who is to expire so soon is asked for by name (RFC 6762 section 5.2)
+	fadePeriod     = 10 * time.Second
 	lastWords      = 30 * time.Millisecond
 )
 
@@ -56,6 +57,7 @@ type port struct {
 	sockets  []*socket
 	announce schedule
 	ask      schedule
+	faded    time.Time
 	wanted   bool // somebody waits for the next announcement
 	meta     bool // somebody wants to know the types of services
 }
@@ -165,9 +167,12 @@ func (l *loop) tick(ctx context.Context, now time.Time) {
 		}
 		if p.ask.due(now, l.rand) {
 			l.ask(ctx, p, p.ask.settled(now))
-		} else if l.table.fading(p.link.name, now.Add(fadeTime)) && now.Sub(p.ask.last) > tickPeriod {
-			p.ask.last = now
-			l.askSelf(p)
+		}
+		if now.Sub(p.faded) > fadePeriod {
+			if labels := l.table.fading(p.link.name, now.Add(fadeTime)); len(labels) > 0 {
+				p.faded = now
+				l.multicast(p.sockets, question(labels...))
+			}
 		}
 	}
 	l.report(l.table.expire(now))

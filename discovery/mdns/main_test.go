@@ -79,7 +79,7 @@ func nodeMain(config string) error {
 	}()
 	out := json.NewEncoder(os.Stdout)
 	_ = out.Encode(nodeEvent{At: time.Now()}) // ready
-	said := map[string]string{} // what did not change is not printed
+	said := map[string]string{}               // what did not change is not printed
 	return s.Find(ctx, func(x discovery.Sighting) {
 		e := nodeEvent{At: time.Now(), ID: x.ID.String(), Name: string(x.Name), Gone: x.Gone, Rev: x.Revision}
 		for _, a := range x.Addrs {

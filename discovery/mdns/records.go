@@ -160,8 +160,16 @@ func response(answers ...dns.RR) *dns.Msg {
 	return &dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}, Compress: true, Answer: answers}
 }
 
-func question() *dns.Msg {
-	return &dns.Msg{Question: []dns.Question{{Name: service, Qtype: dns.TypePTR, Qclass: dns.ClassINET}}}
+// question asks all for the instances with these labels, or for everybody.
+func question(labels ...string) *dns.Msg {
+	m := &dns.Msg{Compress: true}
+	for _, label := range labels {
+		m.Question = append(m.Question, dns.Question{Name: escapeLabel(label) + "." + service, Qtype: dns.TypeTXT, Qclass: dns.ClassINET})
+	}
+	if len(labels) == 0 {
+		m.Question = []dns.Question{{Name: service, Qtype: dns.TypePTR, Qclass: dns.ClassINET}}
+	}
+	return m
 }
 
 // usableAddr reports whether a peer may have an address: one that leads to itself, on this link or by a router.

@@ -96,14 +96,15 @@ func (t *table) doubt(until time.Time) {
 	}
 }
 
-// fading reports whether somebody on a link was last heard so long ago that it would expire before a moment.
-func (t *table) fading(on string, before time.Time) bool {
+// fading gives the labels of those on a link who were last heard so long ago that they would expire before a moment.
+func (t *table) fading(on string, before time.Time) []string {
+	var labels []string
 	for _, k := range t.peers {
-		if p := k.links[on]; p != nil && p.voices[0].expires.Before(before) {
-			return true
+		if p := k.links[on]; p != nil && p.voices[0].expires.Before(before) && len(labels) < maxInstances {
+			labels = append(labels, p.label)
 		}
 	}
-	return false
+	return labels
 }
 
 // prune removes presences, and says what is left of those who had them.

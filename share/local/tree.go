@@ -56,10 +56,13 @@ func (st status) check() error {
 
 // regular says why the file is not opened.
 func (st status) regular() error {
+	if err := st.check(); err != nil {
+		return err
+	}
 	if st.mode.IsDir() {
 		return errIsDir
 	}
-	return st.check()
+	return nil
 }
 
 func (st status) entry(p share.Path) share.Entry {

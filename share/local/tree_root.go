@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"github.com/peerd/peerd/share"
 )
@@ -69,12 +70,13 @@ func (t rootTree) enter(p share.Path) (*os.Root, error) {
 	return r, nil
 }
 
+// enterOne opens the folder name in r.
 func enterOne(r *os.Root, name string) (*os.Root, error) {
-	seen, err := lstat(r, name)
+	seen, st, err := look(r, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := statusOf(seen).check(); err != nil {
+	if err := st.check(); err != nil {
 		return nil, err
 	}
 	if !seen.IsDir() {
@@ -82,14 +84,11 @@ func enterOne(r *os.Root, name string) (*os.Root, error) {
 	}
 	sub, err := r.OpenRoot(name)
 	if err != nil {
-		return nil, err
+		return nil, swapped(err)
 	}
 	got, err := sub.Stat(".")
 	if err == nil && !os.SameFile(seen, got) {
 		err = errMoved
-	}
-	if err == nil {
-		err = sameDevice(r, got)
 	}
 	if err != nil {
 		sub.Close()
@@ -98,28 +97,35 @@ func enterOne(r *os.Root, name string) (*os.Root, error) {
 	return sub, nil
 }
 
-// sameDevice says when a folder in r is of another file system. Files are not asked: overlay file systems give them device
-// numbers of their own.
-func sameDevice(r *os.Root, info fs.FileInfo) error {
-	if !info.IsDir() {
-		return nil
+// swapped makes out what os.Root says of a name that was no link when it was seen, and has become one that leads outside: that
+// error is not the system's, and has no name.
+func swapped(err error) error {
+	if errno := syscall.Errno(0); !errors.As(err, &errno) {
+		return errMoved
 	}
-	here, err := r.Stat(".")
-	if err != nil {
-		return err
-	}
-	if statusOf(here).dev != statusOf(info).dev {
-		return errMount
-	}
-	return nil
+	return err
 }
 
-// lstat looks at a name in r. On Windows some names mean something else than a file of that name (a device, a stream).
-func lstat(r *os.Root, name string) (fs.FileInfo, error) {
+// look looks at a name in r without following it. Whether a file is of another file system is not asked: overlay file systems
+// give files device numbers of their own. On Windows some names mean something else than a file of that name (a device, a
+// stream).
+func look(r *os.Root, name string) (fs.FileInfo, status, error) {
 	if runtime.GOOS == "windows" && share.CheckCreate(name) != nil {
-		return nil, fs.ErrNotExist
+		return nil, status{}, fs.ErrNotExist
 	}
-	return r.Lstat(name)
+	info, err := r.Lstat(name)
+	if err != nil {
+		return nil, status{}, err
+	}
+	st := statusOf(info)
+	if info.IsDir() {
+		here, err := r.Stat(".")
+		if err != nil {
+			return nil, status{}, err
+		}
+		st.mount = statusOf(here).dev != st.dev
+	}
+	return info, st, nil
 }
 
 func (t rootTree) stat(p share.Path) (status, error) {
@@ -135,22 +141,8 @@ func (t rootTree) stat(p share.Path) (status, error) {
 		}
 		return statusOf(info), nil
 	}
-	return statIn(r, p.Base())
-}
-
-func statIn(r *os.Root, name string) (status, error) {
-	info, err := lstat(r, name)
-	if err != nil {
-		return status{}, err
-	}
-	st := statusOf(info)
-	switch err := sameDevice(r, info); {
-	case errors.Is(err, errMount):
-		st.mount = true
-	case err != nil:
-		return status{}, err
-	}
-	return st, nil
+	_, st, err := look(r, p.Base())
+	return st, err
 }
 
 // parent opens the folder that p is in. A file on the way there means that there is no p.
@@ -181,16 +173,16 @@ func (t rootTree) open(p share.Path) (*os.File, error) {
 }
 
 func openIn(r *os.Root, name string) (*os.File, error) {
-	seen, err := lstat(r, name)
+	seen, st, err := look(r, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := statusOf(seen).regular(); err != nil {
+	if err := st.regular(); err != nil {
 		return nil, err
 	}
 	f, err := r.OpenFile(name, openFlags, 0)
 	if err != nil {
-		return nil, err
+		return nil, swapped(err)
 	}
 	got, err := f.Stat()
 	if err == nil && !os.SameFile(seen, got) {
@@ -246,7 +238,10 @@ func (d rootDir) names(ctx context.Context) (names []string, err error) {
 	}
 }
 
-func (d rootDir) stat(name string) (status, error) { return statIn(d.root, name) }
+func (d rootDir) stat(name string) (status, error) {
+	_, st, err := look(d.root, name)
+	return st, err
+}
 
 // away is the error of a share whose folder can't be opened; why is nil when nothing is mounted on it.
 func away(why error) error {

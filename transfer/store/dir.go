@@ -39,9 +39,15 @@ type Dir struct {
 	root *os.Root
 
 	mu   sync.Mutex
-	last string   // the folder used last, since files come folder by folder
-	sub  *os.Root // of last
-	temp int      // makes temporary names unique within the process
+	last *folder // the folder used last, since files come folder by folder
+	temp int     // makes temporary names unique within the process
+}
+
+// folder is one open folder below a Dir. It is closed when nobody uses it any more.
+type folder struct {
+	path string
+	root *os.Root
+	uses int // guarded by Dir.mu; being Dir.last is one use
 }
 
 // OpenDir opens a folder that is there.
@@ -56,11 +62,12 @@ func OpenDir(name string) (*Dir, error) {
 // Close gives the folder up.
 func (d *Dir) Close() error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.sub != nil && d.sub != d.root {
-		d.sub.Close()
+	last := d.last
+	d.last = nil
+	d.mu.Unlock()
+	if last != nil {
+		d.release(last)
 	}
-	d.sub = nil
 	return d.root.Close()
 }
 
@@ -78,25 +85,40 @@ func (d *Dir) Mkdir(p []string) error {
 	return nil
 }
 
-// folder gives the folder that p lies in. Opening it once for many files is what makes small files fast.
-func (d *Dir) folder(p []string) (*os.Root, error) {
-	if len(p) == 1 {
-		return d.root, nil
-	}
-	dir := path.Join(p[:len(p)-1]...)
+// folder gives the folder that p lies in, which the caller releases. Opening it once for many files is what makes small
+// files fast.
+func (d *Dir) folder(p []string) (*folder, error) {
+	dir := path.Join(append([]string{"."}, p[:len(p)-1]...)...)
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.sub == nil || d.last != dir {
-		sub, err := d.root.OpenRoot(dir)
-		if err != nil {
-			return nil, err
-		}
-		if d.sub != nil {
-			d.sub.Close() // calls under way in it end well; later ones give os.ErrClosed
-		}
-		d.sub, d.last = sub, dir
+	if f := d.last; f != nil && f.path == dir {
+		f.uses++
+		d.mu.Unlock()
+		return f, nil
 	}
-	return d.sub, nil
+	d.mu.Unlock()
+	root, err := d.root.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	f := &folder{path: dir, root: root, uses: 2}
+	d.mu.Lock()
+	old := d.last
+	d.last = f
+	d.mu.Unlock()
+	if old != nil {
+		d.release(old)
+	}
+	return f, nil
+}
+
+func (d *Dir) release(f *folder) {
+	d.mu.Lock()
+	f.uses--
+	unused := f.uses == 0
+	d.mu.Unlock()
+	if unused {
+		f.root.Close()
+	}
 }
 
 // Found is what stands at a path already.
@@ -135,18 +157,16 @@ func (d *Dir) Open(p []string) (*os.File, error) {
 // Put writes a whole small file that is already verified. Without replace, whatever has its name stays and the error is a
 // [peer.Conflict].
 func (d *Dir) Put(p []string, data []byte, m Meta, replace bool) error {
-	err := d.put(p, data, m, replace)
-	for try := 0; errors.Is(err, os.ErrClosed) && try < 100; try++ { // another goroutine moved on to the next folder
-		err = d.put(p, data, m, replace)
-	}
-	return fail("write", d.Name(p), err)
+	return fail("write", d.Name(p), d.put(p, data, m, replace))
 }
 
 func (d *Dir) put(p []string, data []byte, m Meta, replace bool) error {
-	dir, err := d.folder(p)
+	in, err := d.folder(p)
 	if err != nil {
 		return err
 	}
+	defer d.release(in)
+	dir := in.root
 	d.mu.Lock()
 	d.temp++
 	temp := tempPrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(d.temp)

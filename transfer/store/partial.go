@@ -1,12 +1,10 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path"
 
 	"github.com/zeebo/blake3"
 
@@ -18,12 +16,13 @@ import (
 // Partial is a file that is being fetched. It has no journal: which of its pieces are there is found out by hashing them,
 // which is quick, and right after any crash.
 type Partial struct {
-	dir    *os.Root
-	own    bool // dir was opened for this file
+	dir    *Dir
+	in     *folder
 	name   string
 	temp   string
 	full   string
-	file   *os.File
+	file   *os.File // closing it makes writes that come late fail
+	closed bool
 	layout transfer.Layout
 	meta   Meta
 	before []extent
@@ -36,17 +35,13 @@ type extent struct{ from, to int64 }
 // trying again finds the same file.
 func (d *Dir) Partial(p []string, key string, l transfer.Layout, m Meta) (*Partial, error) {
 	sum := blake3.Sum256([]byte(key))
-	pt := &Partial{
-		dir: d.root, name: p[len(p)-1], full: d.Name(p), layout: l, meta: m,
-		temp: fmt.Sprintf("%s%x", tempPrefix, sum[:8]),
+	in, err := d.folder(p)
+	if err != nil {
+		return nil, fail("open", d.Name(p[:len(p)-1]), err)
 	}
-	if len(p) > 1 {
-		parent := p[:len(p)-1]
-		sub, err := d.root.OpenRoot(path.Join(parent...))
-		if err != nil {
-			return nil, fail("open", d.Name(parent), err)
-		}
-		pt.dir, pt.own = sub, true
+	pt := &Partial{
+		dir: d, in: in, name: p[len(p)-1], full: d.Name(p), layout: l, meta: m,
+		temp: fmt.Sprintf("%s%x", tempPrefix, sum[:8]),
 	}
 	if err := pt.open(); err != nil {
 		pt.Close()
@@ -56,7 +51,7 @@ func (d *Dir) Partial(p []string, key string, l transfer.Layout, m Meta) (*Parti
 }
 
 func (p *Partial) open() error {
-	f, err := p.dir.OpenFile(p.temp, os.O_RDWR|os.O_CREATE, p.meta.mode())
+	f, err := p.in.root.OpenFile(p.temp, os.O_RDWR|os.O_CREATE, p.meta.mode())
 	if err != nil {
 		return err
 	}
@@ -112,31 +107,28 @@ func (p *Partial) WriteAt(b []byte, off int64) (int, error) {
 // the error is a [peer.Conflict].
 func (p *Partial) Promote(replace bool) error {
 	err := p.file.Close()
-	p.file = nil
 	if err == nil {
-		err = promote(p.dir, p.temp, p.name, p.meta, replace)
+		err = promote(p.in.root, p.temp, p.name, p.meta, replace)
 	}
 	return fail("write", p.full, err)
 }
 
 // Close keeps what is here for another try.
-func (p *Partial) Close() error {
-	var err error
+func (p *Partial) Close() {
+	if p.closed {
+		return
+	}
+	p.closed = true
 	if p.file != nil {
-		err = p.file.Close()
-		p.file = nil
+		p.file.Close() // what was written is judged by its hash alone
 	}
-	if p.own {
-		err = errors.Join(err, p.dir.Close())
-		p.own = false
-	}
-	return err
+	p.dir.release(p.in)
 }
 
 // Discard removes what is here.
 func (p *Partial) Discard() error {
-	err := p.dir.Remove(p.temp)
-	return errors.Join(err, p.Close())
+	defer p.Close()
+	return p.in.root.Remove(p.temp)
 }
 
 // checkSpace refuses a file that can't fit, before its first byte.
