@@ -2,7 +2,9 @@ package grant
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"testing"
@@ -158,8 +160,43 @@ func TestMatrix(t *testing.T) {
 					t.Errorf("%v held, a verb without a right: %v", right, err)
 				}
 			}
-			expect(t, "no grant", Check(Grant{}, want(anna.id, share.Read)), ErrShare)
 		})
+	}
+}
+
+// The zero values open nothing for each other.
+func TestZero(t *testing.T) {
+	g, w := valid("", share.Read), want("", share.Read)
+	expect(t, "no holder", Check(g, w), ErrHolder)
+	expect(t, "no grant", Check(Grant{}, w), ErrShare)
+	expect(t, "nothing", Check(Grant{}, Want{}), ErrHolder)
+}
+
+// The test vector of the protocol: this key, this grant, these bytes.
+func TestVector(t *testing.T) {
+	key, err := crypto.UnmarshalEd25519PrivateKey(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner, err := core.IDFromPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := valid(owner, share.Full)
+	sealed, err := g.Seal(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "0a24080112208a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c" + // public key
+		"120e2f70656572642f6772616e742f31" + // payload type
+		"1a58" + // payload
+		"01" + "d0c50000000000000000000000000000" + "02" + "00000000684ee180" + // version, share, right, epoch
+		"000000006a1d7440" + "000000006a1d7698" + "0102030000000000" + // not before, expires, serial
+		"0024080112208a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c" + // holder
+		"2a40ae6bec9b31bc1367262ea8fee1c23633bb7878d608f23c7b37151a24305bdcf3" + // signature
+		"ed8d6e18f46eb408ccd88fe10508866239bc87d5a26b7feb9c13b93d47582b00"
+	if got := hex.EncodeToString(sealed); got != want {
+		t.Errorf("sealed as\n%s, want\n%s", got, want)
 	}
 }
 
@@ -362,6 +399,17 @@ func TestTicket(t *testing.T) {
 	ticket.Expires = ticket.Expires.Add(time.Second)
 	if _, err := ticket.Seal(owner.key); !errors.Is(err, ErrLife) {
 		t.Errorf("31 days: %v", err)
+	}
+	for name, test := range map[string]struct {
+		domain, codec string
+		want          Reason
+	}{
+		"as it should be":    {"peerd-ticket/1", "/peerd/ticket/1", ""},
+		"domain of a grant":  {"peerd-grant/1", "/peerd/ticket/1", ErrForm},
+		"payload of a grant": {"peerd-ticket/1", "/peerd/grant/1", ErrForm},
+	} {
+		_, err := OpenTicket(sealRaw(t, owner.key, test.domain, test.codec, raw(Grant(opened))), owner.id)
+		expect(t, name, err, test.want)
 	}
 	short := valid(anna.id, share.Read)
 	b, err := short.Seal(owner.key)

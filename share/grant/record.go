@@ -95,11 +95,8 @@ func (s *statement) UnmarshalRecord(b []byte) error {
 
 	g := &s.grant
 	*g = Grant{Share: share.ID(next(len(g.Share))), Right: share.Right(next(1)[0]), Epoch: number()}
-	from, to := number(), number()
-	if from > maxUnix || to > maxUnix {
-		return ErrForm
-	}
-	g.NotBefore, g.Expires = time.Unix(int64(from), 0).UTC(), time.Unix(int64(to), 0).UTC()
+	g.NotBefore = time.Unix(int64(number()), 0).UTC()
+	g.Expires = time.Unix(int64(number()), 0).UTC()
 	g.Serial = Serial(next(len(g.Serial)))
 	g.Holder = peer.ID(next(holderSize))
 	return s.validate()

@@ -97,10 +97,10 @@ func enterOne(r *os.Root, name string) (*os.Root, error) {
 	return sub, nil
 }
 
-// swapped makes out what os.Root says of a name that was no link when it was seen, and has become one that leads outside: that
-// error is not the system's, and has no name.
+// swapped makes out what os.Root says of a name that was no link when it was seen and has become one: of one that leads outside
+// that is no error of the system's, and has no name.
 func swapped(err error) error {
-	if errno := syscall.Errno(0); !errors.As(err, &errno) {
+	if errno := syscall.Errno(0); !errors.As(err, &errno) || errno == syscall.ELOOP {
 		return errMoved
 	}
 	return err

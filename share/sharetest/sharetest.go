@@ -257,7 +257,12 @@ func testLinks(t *testing.T, f fixture) {
 	must(t, os.WriteFile(filepath.Join(outside, "secret"), []byte("outside"), 0o644))
 	f.write(t, "dir/file", "inside")
 	f.write(t, ".peerd-secret", "inside")
+	away, err := filepath.Rel(f.real, outside)
+	if err != nil {
+		away = outside
+	}
 	for link, target := range map[string]string{
+		"out-rel": away, "dir/out-rel": filepath.Join("..", away, "secret"),
 		"out": outside, "out-file": filepath.Join(outside, "secret"), "in": "dir", "in-file": "dir/file", "reserved": ".peerd-secret",
 		"dangling": "nowhere", "self": "self", "dir/up": "..", "root": "/", "dir/here": ".",
 	} {
@@ -268,7 +273,7 @@ func testLinks(t *testing.T, f fixture) {
 	same(t, "List", f.list(t, ""), []string{"dir"})
 	same(t, "Walk", f.walk(t, ""), []string{"dir", "dir/file"})
 	for _, name := range []string{
-		"out", "out/secret", "out-file", "in", "in/file", "in-file", "reserved", "dangling", "self", "dir/up", "dir/up/dir/file", "root", "root/etc", "dir/here",
+		"out", "out/secret", "out-file", "out-rel", "out-rel/secret", "dir/out-rel", "in", "in/file", "in-file", "reserved", "dangling", "self", "dir/up", "dir/up/dir/file", "root", "root/etc", "dir/here",
 		"dir/here/file",
 	} {
 		for what, err := range f.all(t.Context(), P(t, name)) {
