@@ -71,7 +71,7 @@ func runLs(ctx context.Context, e *env, o lsOptions, ref control.Ref) error {
 }
 
 func lsWorkgroup(ctx context.Context, e *env, d control.Backend) error {
-	peers, err := d.Peers(ctx)
+	peers, err := d.Peers(ctx, true)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/peerd/peerd/cmd/internal/config"
+	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/peer/control/controltest"
 	"github.com/peerd/peerd/peer/control/server"
 )
@@ -52,6 +53,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("PEERD_HOME", home)
 	env.Setenv("HOME", home)
 	env.Setenv("TZ", "UTC")
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // or every command of a script takes a second longer under the race detector
 	paths, err := config.FindPaths(home, env.Getenv)
 	if err != nil {
 		return err
@@ -96,12 +98,12 @@ func stop(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("workgroup")
 
 // alone sends everybody else home.
 func alone(ts *testscript.TestScript, _ bool, _ []string) {
-	ts.Value("workgroup").(*workgroup).fake.Others = nil
+	ts.Value("workgroup").(*workgroup).fake.Alone()
 }
 
 // password SHARE RIGHT PASSWORD checks what was set.
 func password(ts *testscript.TestScript, neg bool, args []string) {
-	got := ts.Value("workgroup").(*workgroup).fake.Passwords[args[0]+" "+args[1]]
+	got := ts.Value("workgroup").(*workgroup).fake.Password(args[0], control.Right(args[1]))
 	if (got == args[2]) == neg {
 		ts.Fatalf("the password for %s of %s is %q", args[1], args[0], got)
 	}

@@ -48,7 +48,7 @@ func runPeers(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	peers, err := d.Peers(ctx)
+	peers, err := d.Peers(ctx, false)
 	if err != nil {
 		return err
 	}

@@ -28,8 +28,9 @@ type Backend interface {
 type Workgroup interface {
 	// Status tells of this peer.
 	Status(ctx context.Context) (Status, error)
-	// Peers are the others of the workgroup, in the order of their names.
-	Peers(ctx context.Context) ([]Peer, error)
+	// Peers are the others of the workgroup, in the order of their names. With ask each of them is asked what it offers, where
+	// that is not known yet, so that rights and comments are there; without, what it announced has to do.
+	Peers(ctx context.Context, ask bool) ([]Peer, error)
 	// WatchPeers yields every peer that is here, then each change until ctx ends.
 	WatchPeers(ctx context.Context) iter.Seq2[PeerEvent, error]
 	// Doctor examines why a peer may not be seen and where time goes.

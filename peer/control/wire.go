@@ -59,6 +59,10 @@ type (
 	RefRequest struct {
 		Ref Ref `json:"ref"`
 	}
+	// PeersRequest is the body of peers.
+	PeersRequest struct {
+		Ask bool `json:"ask,omitempty"`
+	}
 	// ListRequest is the body of list.
 	ListRequest struct {
 		Ref       Ref  `json:"ref"`

@@ -51,11 +51,21 @@ func parts() []control.Part {
 const askAtOnce = 16
 
 // Peers are the others of the workgroup.
-func (d *daemon) Peers(ctx context.Context) ([]control.Peer, error) {
+func (d *daemon) Peers(ctx context.Context, ask bool) ([]control.Peer, error) {
+	if ask {
+		d.lan.gather(ctx)
+	}
 	seen := d.lan.view.Snapshot()
+	shares := make([][]share.Info, len(seen))
+	if ask {
+		shares = d.offered(ctx, seen)
+	}
 	out := make([]control.Peer, len(seen))
 	for i, p := range seen {
-		out[i] = d.peerOf(p, d.lan.known(p))
+		if !ask {
+			shares[i] = d.lan.known(p)
+		}
+		out[i] = d.peerOf(p, shares[i])
 	}
 	return out, ctx.Err()
 }

@@ -17,8 +17,8 @@ func (c *Client) Status(ctx context.Context) (control.Status, error) {
 }
 
 // Peers asks for the others of the workgroup.
-func (c *Client) Peers(ctx context.Context) ([]control.Peer, error) {
-	return ask[[]control.Peer](ctx, c, control.VerbPeers, none{})
+func (c *Client) Peers(ctx context.Context, each bool) ([]control.Peer, error) {
+	return ask[[]control.Peer](ctx, c, control.VerbPeers, control.PeersRequest{Ask: each})
 }
 
 // WatchPeers yields the workgroup and its changes until ctx ends.

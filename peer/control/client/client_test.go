@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -76,7 +75,7 @@ func answers(t *testing.T, b control.Backend) string {
 	}
 	status, err := b.Status(ctx)
 	note("status", status, err)
-	peers, err := b.Peers(ctx)
+	peers, err := b.Peers(ctx, true)
 	note("peers", peers, err)
 	collect(note, "watch", b.WatchPeers(ctx))
 	collect(note, "doctor", b.Doctor(ctx))
@@ -154,8 +153,12 @@ func TestClientIsTheBackend(t *testing.T) {
 			t.Errorf("straight:  %s\nby socket: %s", line, other[i])
 		}
 	}
-	if !reflect.DeepEqual(near.Passwords, far.Passwords) {
-		t.Errorf("passwords set straight %v, by socket %v", near.Passwords, far.Passwords)
+	for _, name := range []string{"music", "new"} {
+		for _, right := range []control.Right{control.Read, control.Full} {
+			if a, b := near.Password(name, right), far.Password(name, right); a != b {
+				t.Errorf("the password for %s of %s is %q, and by the socket %q", right, name, a, b)
+			}
+		}
 	}
 }
 

@@ -28,17 +28,17 @@ const (
 const Hostile = "ev\u202eil\x1b[31m"
 
 // Fake is a small workgroup: anna with an open share docs and a locked share safe, bob with nothing, a hostile peer, and
-// gone, who does not answer. Fields may be changed before the Fake is used.
+// gone, who does not answer. Its fields may be changed before it is used.
 type Fake struct {
 	State    control.Status
-	Others   []control.Peer
 	Findings []control.Finding
 	Content  map[control.Ref]string // files; folders are implied
 	Events   chan control.PeerEvent // what WatchPeers yields after the peers that are here
 
 	mu        sync.Mutex
+	others    []control.Peer
 	shares    []control.Share
-	Passwords map[string]string // "NAME RIGHT" → password, as SharePasswd and ShareAdd set them
+	passwords map[string]string // by share's name and right, with a blank between them
 	loggedIn  bool
 }
 
@@ -63,7 +63,7 @@ func New() *Fake {
 			Transfers: []control.Transfer{{Direction: "in", Ref: ref("//anna/docs/plan.txt"), Peer: "12D3KooWAnna4444anna", Bytes: 512, Total: 2048, Started: When()}},
 			Parts:     []control.Part{{Name: "go-libp2p", Version: "v0.51.0"}},
 		},
-		Others: []control.Peer{
+		others: []control.Peer{
 			{Name: "anna", ID: "12D3KooWAnna4444anna", Workgroup: "WORKGROUP", Version: "v1.2.3", Verified: "handshake", Since: When(), Count: 2,
 				Addrs: []string{"/ip4/10.0.0.2/tcp/4455"}, Ways: []string{"mdns"},
 				Shares: []control.PeerShare{{Name: "docs", Comment: "papers", Right: control.Read}, {Name: "safe", Right: control.None}}},
@@ -84,8 +84,28 @@ func New() *Fake {
 			ref("//anna/safe/gold.txt"):            "au\n",
 		},
 		Events:    make(chan control.PeerEvent),
-		Passwords: make(map[string]string),
+		passwords: make(map[string]string),
 	}
+}
+
+// Alone sends everybody else home.
+func (f *Fake) Alone() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.others = nil
+}
+
+func (f *Fake) peers() []control.Peer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.others
+}
+
+// Password is what was set for a right of a share.
+func (f *Fake) Password(share string, right control.Right) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.passwords[share+" "+string(right)]
 }
 
 // check says whether something exists at ref and may be read, and what it is.
@@ -97,18 +117,19 @@ func (f *Fake) check(ref control.Ref) (control.Entry, error) {
 	if ref.Peer == "gone" {
 		return fail(peer.Unreachable, "the peer does not answer", `run "peerd doctor"`)
 	}
-	i := slices.IndexFunc(f.Others, func(p control.Peer) bool { return p.Name == ref.Peer })
+	others := f.peers()
+	i := slices.IndexFunc(others, func(p control.Peer) bool { return p.Name == ref.Peer })
 	if i < 0 {
 		return fail(peer.NotFound, "no such peer", `run "peerd peers"`)
 	}
 	if e.Kind = control.KindPeer; ref.Share == "" {
 		return e, nil
 	}
-	j := slices.IndexFunc(f.Others[i].Shares, func(s control.PeerShare) bool { return s.Name == ref.Share })
+	j := slices.IndexFunc(others[i].Shares, func(s control.PeerShare) bool { return s.Name == ref.Share })
 	if j < 0 {
 		return fail(peer.NotFound, "no such share", "")
 	}
-	e.Kind, e.Right, e.Comment = control.KindShare, f.right(ref), f.Others[i].Shares[j].Comment
+	e.Kind, e.Right, e.Comment = control.KindShare, f.right(ref), others[i].Shares[j].Comment
 	if ref.Path == "" {
 		return e, nil
 	}
@@ -141,7 +162,7 @@ func (f *Fake) right(ref control.Ref) control.Right {
 // children are the refs right below ref, sorted.
 func (f *Fake) children(ref control.Ref) []control.Ref {
 	var out []control.Ref
-	for _, p := range f.Others {
+	for _, p := range f.peers() {
 		at := control.Ref{Peer: p.Name}
 		if ref.IsZero() {
 			out = append(out, at)

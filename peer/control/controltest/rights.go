@@ -21,12 +21,12 @@ func (f *Fake) Status(context.Context) (control.Status, error) {
 }
 
 // Peers implements [control.Workgroup].
-func (f *Fake) Peers(context.Context) ([]control.Peer, error) { return f.Others, nil }
+func (f *Fake) Peers(context.Context, bool) ([]control.Peer, error) { return f.peers(), nil }
 
 // WatchPeers implements [control.Workgroup]. It ends when Events is closed.
 func (f *Fake) WatchPeers(ctx context.Context) iter.Seq2[control.PeerEvent, error] {
 	return func(yield func(control.PeerEvent, error) bool) {
-		for _, p := range f.Others {
+		for _, p := range f.peers() {
 			if !yield(control.PeerEvent{Event: control.PeerHere, Peer: p}, nil) {
 				return
 			}
@@ -115,7 +115,7 @@ func (f *Fake) ShareAdd(_ context.Context, add control.ShareAdd) (control.Share,
 	if f.find(s.Name) != nil {
 		return control.Share{}, &peer.Error{Path: s.Name, Kind: peer.Conflict, Err: errors.New("another share has this name")}
 	}
-	f.Passwords[s.Name+" read"], f.Passwords[s.Name+" full"] = add.Read.Password, add.Full.Password
+	f.passwords[s.Name+" read"], f.passwords[s.Name+" full"] = add.Read.Password, add.Full.Password
 	f.shares = append(f.shares, s)
 	return s, nil
 }
@@ -147,10 +147,10 @@ func (f *Fake) ShareSet(_ context.Context, name string, set control.ShareSet) (c
 		s.Hidden = *set.Hidden
 	}
 	if set.Read != nil {
-		s.Read, f.Passwords[name+" read"] = set.Read.Mode, set.Read.Password
+		s.Read, f.passwords[name+" read"] = set.Read.Mode, set.Read.Password
 	}
 	if set.Full != nil {
-		s.Full, f.Passwords[name+" full"] = set.Full.Mode, set.Full.Password
+		s.Full, f.passwords[name+" full"] = set.Full.Mode, set.Full.Password
 	}
 	if set.Name != nil {
 		s.Name = *set.Name
@@ -176,7 +176,7 @@ func (f *Fake) SharePasswd(_ context.Context, name string, right control.Right, 
 	if f.find(name) == nil {
 		return noShare(name)
 	}
-	f.Passwords[name+" "+string(right)] = password
+	f.passwords[name+" "+string(right)] = password
 	return nil
 }
 

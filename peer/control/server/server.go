@@ -65,7 +65,7 @@ func Handler(b control.Backend) http.Handler {
 	mux := http.NewServeMux()
 	type none struct{}
 	answer(mux, control.VerbStatus, func(ctx context.Context, _ none) (control.Status, error) { return b.Status(ctx) })
-	answer(mux, control.VerbPeers, func(ctx context.Context, _ none) ([]control.Peer, error) { return b.Peers(ctx) })
+	answer(mux, control.VerbPeers, func(ctx context.Context, r control.PeersRequest) ([]control.Peer, error) { return b.Peers(ctx, r.Ask) })
 	stream(mux, control.VerbWatchPeers, 0, func(ctx context.Context, _ none) iter.Seq2[control.PeerEvent, error] {
 		return b.WatchPeers(ctx)
 	})
