@@ -80,8 +80,15 @@ func lsWorkgroup(ctx context.Context, e *env, d control.Backend) error {
 	}
 	return e.answer(peersAnswer{peers}, func() {
 		var rows [][]string
+		named := make(map[string]int)
+		for _, p := range peers {
+			named[p.Name]++
+		}
 		for _, p := range peers {
 			ref := control.Ref{Peer: p.Name}
+			if named[p.Name] > 1 {
+				ref.Peer = p.ID // the name alone would not do
+			}
 			for _, s := range p.Shares {
 				rows = append(rows, []string{string(s.Right), ref.Join(s.Name).String(), s.Comment})
 			}

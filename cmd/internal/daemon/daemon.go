@@ -21,7 +21,7 @@ import (
 	"github.com/peerd/peerd/peer/control/server"
 	"github.com/peerd/peerd/peer/host"
 	"github.com/peerd/peerd/peer/identity"
-	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/offer"
 	"github.com/peerd/peerd/share/registry"
 	"github.com/peerd/peerd/share/remote"
 	shareserve "github.com/peerd/peerd/share/serve"
@@ -56,12 +56,14 @@ type daemon struct {
 	started time.Time
 	key     crypto.PrivKey
 	host    *host.Host
-	offers  *offers
+	offers  *offer.Offers
 	client  *remote.Client
 	tickets *remote.Tickets
 	porter  *shareserve.Porter
 	lan     *lan
 	copies  copies
+
+	throttle auth.Throttle
 }
 
 // Run runs the daemon until ctx ends, and calls ready once all of it is up.
@@ -95,7 +97,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.lan.run(ctx) })
 	g.Go(func() error { return server.Serve(ctx, socket, d, log) })
-	ready(Ready{Name: string(cfg.Name), Workgroup: cfg.Workgroup, ID: d.host.ID().String(), Shares: len(d.offers.registry.List())})
+	ready(Ready{Name: string(cfg.Name), Workgroup: cfg.Workgroup, ID: d.host.ID().String(), Shares: len(d.offers.Registry.List())})
 	err = g.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil
@@ -114,9 +116,9 @@ func (d *daemon) openState() error {
 	if err != nil {
 		return err
 	}
-	d.offers = newOffers(reg, d.log)
+	d.offers = offer.New(reg, d.log)
 	for _, s := range d.cfg.Shares {
-		if _, err := d.offers.offerForRun(s); err != nil {
+		if _, err := d.offers.AddForRun(s.Name, s.Dir); err != nil {
 			return err
 		}
 	}
@@ -146,12 +148,10 @@ func (d *daemon) serve() error {
 	if err != nil {
 		return err
 	}
-	throttle := new(auth.Throttle)
-	d.offers.passwordChanged = func(id share.ID) { throttle.Forget(id) }
 	bytes := transferserve.New(shareserve.NewBytes(gate), manifests, d.log)
 	d.porter = shareserve.NewPorter(d.offers, d.self, d.met)
 	d.host.Handle(shareserve.InfoProtocol, infoStreams, d.porter.Handle)
-	d.host.Handle(shareserve.AuthProtocol, authStreams, shareserve.NewDoorman(gate, dummy, throttle).Handle)
+	d.host.Handle(shareserve.AuthProtocol, authStreams, shareserve.NewDoorman(gate, dummy, &d.throttle).Handle)
 	d.host.Handle(shareserve.MetaProtocol, metaStreams, shareserve.NewLister(gate).Handle)
 	d.host.Handle(transferserve.ManifestProtocol, manifestStreams, bytes.Manifest)
 	d.host.Handle(transferserve.GetProtocol, getStreams, bytes.Get)

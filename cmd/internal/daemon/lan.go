@@ -56,7 +56,7 @@ func (l *lan) run(ctx context.Context) error {
 	l.d.host.OnDisconnect(func(id peer.ID) { l.observe(discovery.Sighting{ID: id, Way: discovery.Inbound, Gone: true}) })
 	if l.mdns != nil {
 		l.announce()
-		stop := l.d.offers.registry.OnChange(func(_, _ *registry.Share) { l.announce() })
+		stop := l.d.offers.Registry.OnChange(func(_, _ *registry.Share) { l.announce() })
 		defer stop()
 		g.Go(func() error { return l.mdns.Find(ctx, l.observe) })
 	}

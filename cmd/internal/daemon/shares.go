@@ -9,13 +9,14 @@ import (
 	"github.com/peerd/peerd/peer/auth"
 	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/offer"
 	"github.com/peerd/peerd/share/registry"
 )
 
 // ShareList lists the shares of this peer.
 func (d *daemon) ShareList(context.Context) ([]control.Share, error) {
 	out := []control.Share{}
-	for _, s := range d.offers.registry.List() {
+	for _, s := range d.offers.Registry.List() {
 		out = append(out, shareOf(s))
 	}
 	return out, nil
@@ -37,20 +38,20 @@ func (d *daemon) ShareAdd(_ context.Context, add control.ShareAdd) (control.Shar
 	if s.Slots.Full, err = registry.ParseMode(string(add.Full.Mode)); err != nil {
 		return control.Share{}, err
 	}
-	if err := d.offers.checkSlots(&s, add.Read, add.Full); err != nil {
+	if err := checkSlots(d.offers, &s, add.Read, add.Full); err != nil {
 		return control.Share{}, err
 	}
-	sec, id, err := newSecrets(add.Read.Password, add.Full.Password)
+	sec, id, err := offer.NewSecrets(add.Read.Password, add.Full.Password)
 	if err != nil {
 		return control.Share{}, err
 	}
 	s.ID = id
-	s, err = d.offers.registry.Add(s, sec, time.Now())
+	s, err = d.offers.Registry.Add(s, sec, time.Now())
 	return shareOf(s), err
 }
 
 // checkSlots refuses passwords that are missing, superfluous, weak or equal.
-func (o *offers) checkSlots(s *registry.Share, read, full control.Slot) error {
+func checkSlots(o *offer.Offers, s *registry.Share, read, full control.Slot) error {
 	for _, slot := range []struct {
 		mode registry.Mode
 		text string
@@ -65,7 +66,7 @@ func (o *offers) checkSlots(s *registry.Share, read, full control.Slot) error {
 		case slot.mode != registry.ModePassword && slot.text != "":
 			return bad("has a password but is not by password", "set --"+slot.name+" password")
 		case slot.text != "":
-			if err := o.checkPassword(slot.text, nil, 0); err != nil {
+			if err := o.CheckPassword(slot.text, nil, 0); err != nil {
 				return err
 			}
 		}
@@ -83,7 +84,7 @@ func (e errorText) Error() string { return string(e) }
 
 // ShareSet changes a share.
 func (d *daemon) ShareSet(ctx context.Context, name string, set control.ShareSet) (control.Share, error) {
-	reg := d.offers.registry
+	reg := d.offers.Registry
 	s, err := reg.Get(name)
 	if err != nil {
 		return control.Share{}, err
@@ -129,27 +130,27 @@ func (d *daemon) setSlot(ctx context.Context, s registry.Share, right share.Righ
 	if mode == s.Slots.Of(right) {
 		return nil
 	}
-	sec, err := newSecret(s.ID, slotOf(right), "") // the old password shall not come back with the mode
+	sec, err := offer.NewSecret(s.ID, slotOf(right), "") // the old password shall not come back with the mode
 	if err != nil {
 		return err
 	}
-	_, err = d.offers.registry.SetSecret(s.ID, right, sec, mode, time.Now())
-	d.offers.passwordChanged(s.ID)
+	_, err = d.offers.Registry.SetSecret(s.ID, right, sec, mode, time.Now())
+	d.throttle.Forget(s.ID)
 	return err
 }
 
 // ShareRemove takes a share away.
 func (d *daemon) ShareRemove(_ context.Context, name string) error {
-	s, err := d.offers.registry.Get(name)
+	s, err := d.offers.Registry.Get(name)
 	if err != nil {
 		return err
 	}
-	return d.offers.registry.Remove(s.ID)
+	return d.offers.Registry.Remove(s.ID)
 }
 
 // SharePasswd sets a password, which ends what was granted by the old one.
 func (d *daemon) SharePasswd(_ context.Context, name string, right control.Right, password string) error {
-	s, err := d.offers.registry.Get(name)
+	s, err := d.offers.Registry.Get(name)
 	if err != nil {
 		return err
 	}
@@ -157,15 +158,15 @@ func (d *daemon) SharePasswd(_ context.Context, name string, right control.Right
 	if err != nil || r == share.None {
 		return &peer.Error{Op: "set password", Path: string(right), Kind: peer.Usage, Hint: "it is for read or full"}
 	}
-	if err := d.offers.checkPassword(password, &s, slotOf(r)); err != nil {
+	if err := d.offers.CheckPassword(password, &s, slotOf(r)); err != nil {
 		return err
 	}
-	sec, err := newSecret(s.ID, slotOf(r), password)
+	sec, err := offer.NewSecret(s.ID, slotOf(r), password)
 	if err != nil {
 		return err
 	}
-	_, err = d.offers.registry.SetSecret(s.ID, r, sec, registry.ModePassword, time.Now())
-	d.offers.passwordChanged(s.ID)
+	_, err = d.offers.Registry.SetSecret(s.ID, r, sec, registry.ModePassword, time.Now())
+	d.throttle.Forget(s.ID)
 	return err
 }
 

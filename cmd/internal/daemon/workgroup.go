@@ -25,7 +25,7 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 	for _, a := range d.host.Addrs() {
 		st.Addrs = append(st.Addrs, a.String())
 	}
-	for _, s := range d.offers.registry.List() {
+	for _, s := range d.offers.Registry.List() {
 		st.Shares = append(st.Shares, shareOf(s))
 	}
 	return st, nil

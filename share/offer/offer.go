@@ -1,4 +1,5 @@
-package daemon
+// Package offer makes the folders of a registry into what is served: their files, confined, and what checks their passwords.
+package offer
 
 import (
 	"errors"
@@ -6,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/peerd/peerd/cmd/internal/config"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/auth"
 	"github.com/peerd/peerd/share"
@@ -15,40 +15,40 @@ import (
 	"github.com/peerd/peerd/share/serve"
 )
 
-// offers makes the registry's folders into what is served.
-type offers struct {
-	registry        *registry.Registry
-	log             *slog.Logger
-	passwordChanged func(share.ID)
+// Offers are the shares of this peer. It is safe for concurrent use.
+type Offers struct {
+	Registry *registry.Registry
+	log      *slog.Logger
 
 	mu      sync.Mutex
 	folders map[share.ID]*local.FS
 }
 
-var _ serve.Offers = (*offers)(nil)
+var _ serve.Offers = (*Offers)(nil)
 
-func newOffers(reg *registry.Registry, log *slog.Logger) *offers {
-	return &offers{registry: reg, log: log, passwordChanged: func(share.ID) {}, folders: make(map[share.ID]*local.FS)}
+// New serves what reg names.
+func New(reg *registry.Registry, log *slog.Logger) *Offers {
+	return &Offers{Registry: reg, log: log, folders: make(map[share.ID]*local.FS)}
 }
 
 // Named finds a share by its name.
-func (o *offers) Named(name string) (serve.Offer, bool) { return o.offer(o.registry.Get(name)) }
+func (o *Offers) Named(name string) (serve.Offer, bool) { return o.offer(o.Registry.Get(name)) }
 
 // ByID finds a share by its ID.
-func (o *offers) ByID(id share.ID) (serve.Offer, bool) { return o.offer(o.registry.ByID(id)) }
+func (o *Offers) ByID(id share.ID) (serve.Offer, bool) { return o.offer(o.Registry.ByID(id)) }
 
 // Listed are the shares that are not hidden.
-func (o *offers) Listed() ([]share.Info, uint64) {
+func (o *Offers) Listed() ([]share.Info, uint64) {
 	var out []share.Info
-	for _, s := range o.registry.List() {
+	for _, s := range o.Registry.List() {
 		if s.Visible() {
 			out = append(out, s.Info())
 		}
 	}
-	return out, o.registry.Revision()
+	return out, o.Registry.Revision()
 }
 
-func (o *offers) offer(s registry.Share, err error) (serve.Offer, bool) {
+func (o *Offers) offer(s registry.Share, err error) (serve.Offer, bool) {
 	if err != nil {
 		return serve.Offer{}, false
 	}
@@ -64,7 +64,7 @@ func (o *offers) offer(s registry.Share, err error) (serve.Offer, bool) {
 }
 
 // folder gives the files of a share, the same for all who ask.
-func (o *offers) folder(s registry.Share) (*local.FS, error) {
+func (o *Offers) folder(s registry.Share) (*local.FS, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if fs := o.folders[s.ID]; fs != nil {
@@ -81,7 +81,7 @@ func (o *offers) folder(s registry.Share) (*local.FS, error) {
 }
 
 // credentials reads what checks a share's passwords.
-func (o *offers) credentials(id share.ID) (auth.Credentials, error) {
+func (o *Offers) credentials(id share.ID) (auth.Credentials, error) {
 	read, err := o.credential(id, share.Read)
 	if err != nil {
 		return auth.Credentials{}, err
@@ -90,8 +90,8 @@ func (o *offers) credentials(id share.ID) (auth.Credentials, error) {
 	return auth.Credentials{Read: read, Full: full}, err
 }
 
-func (o *offers) credential(id share.ID, right share.Right) (auth.Credential, error) {
-	sec, err := o.registry.Secret(id, right)
+func (o *Offers) credential(id share.ID, right share.Right) (auth.Credential, error) {
+	sec, err := o.Registry.Secret(id, right)
 	if err != nil {
 		return auth.Credential{}, err
 	}
@@ -103,35 +103,36 @@ func (o *offers) credential(id share.ID, right share.Right) (auth.Credential, er
 	return auth.Credential{Keys: keys, Record: record}, err
 }
 
-// offerForRun offers a folder for this run, open for reading.
-func (o *offers) offerForRun(s config.Share) (registry.Share, error) {
-	if have, err := o.registry.Get(string(s.Name)); err == nil && have.Dir == s.Dir && have.Slots.Open() >= share.Read {
-		return have, nil // it is offered for good already
+// AddForRun offers a folder until the program ends, open for reading. A folder that is offered so for good already stays as
+// it is.
+func (o *Offers) AddForRun(name share.Name, dir string) (registry.Share, error) {
+	if have, err := o.Registry.Get(string(name)); err == nil && have.Dir == dir && have.Slots.Open() >= share.Read {
+		return have, nil
 	}
-	sec, id, err := newSecrets("", "")
+	sec, id, err := NewSecrets("", "")
 	if err != nil {
 		return registry.Share{}, err
 	}
-	return o.registry.Add(registry.Share{
-		ID: id, Name: s.Name, Dir: s.Dir, Ephemeral: true, Slots: registry.Slots{Read: registry.ModeOpen},
+	return o.Registry.Add(registry.Share{
+		ID: id, Name: name, Dir: dir, Ephemeral: true, Slots: registry.Slots{Read: registry.ModeOpen},
 	}, sec, time.Now())
 }
 
-// newSecrets makes what checks the passwords of a new share. Both slots always get something, so that nobody can tell
+// NewSecrets makes what checks the passwords of a new share. Both slots always get something, so that nobody can tell
 // which of them has a password.
-func newSecrets(read, full string) (registry.Secrets, share.ID, error) {
+func NewSecrets(read, full string) (registry.Secrets, share.ID, error) {
 	id := registry.NewID()
 	var sec registry.Secrets
 	var err error
-	if sec.Read, err = newSecret(id, auth.Read, read); err != nil {
+	if sec.Read, err = NewSecret(id, auth.Read, read); err != nil {
 		return sec, id, err
 	}
-	sec.Full, err = newSecret(id, auth.Full, full)
+	sec.Full, err = NewSecret(id, auth.Full, full)
 	return sec, id, err
 }
 
-// newSecret makes what checks one password; the empty one is a password that nobody has.
-func newSecret(id share.ID, slot auth.Slot, text string) (registry.Secret, error) {
+// NewSecret makes what checks one password; the empty one is a password that nobody has.
+func NewSecret(id share.ID, slot auth.Slot, text string) (registry.Secret, error) {
 	keys := auth.NewServerKeys()
 	var record auth.Record
 	var err error
@@ -149,8 +150,8 @@ func newSecret(id share.ID, slot auth.Slot, text string) (registry.Secret, error
 	return registry.Secret{Keys: keys.Bytes(), Record: record.Bytes()}, nil
 }
 
-// checkPassword refuses a password that can be guessed, or that opens the share's other slot already.
-func (o *offers) checkPassword(text string, s *registry.Share, slot auth.Slot) error {
+// CheckPassword refuses a password that can be guessed, or that opens the share's other slot already.
+func (o *Offers) CheckPassword(text string, s *registry.Share, slot auth.Slot) error {
 	p, err := auth.NewPassword(text)
 	if err != nil {
 		return err
