@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/peerd/peerd/discovery/discoverytest"
 )
 
 // lan is a network of namespaces joined by bridges, removed when the test ends.
@@ -272,7 +274,7 @@ func (n *node) stop() time.Time {
 func (n *node) sees(other *node) (nodeEvent, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	e, ok := n.view[testID(other.config.Number).String()]
+	e, ok := n.view[discoverytest.ID(other.config.Number).String()]
 	return e, ok
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/mdns"
 	"github.com/miekg/dns"
+
+	"github.com/peerd/peerd/discovery/mdns/group"
 )
 
 // queryTime is how long answers to one query are collected. The library can't be cut short, so it is short.
@@ -23,7 +25,7 @@ type zone struct{ now atomic.Pointer[zoneState] }
 
 type zoneState struct {
 	self *self
-	link link
+	link group.Link
 }
 
 // Records implements [mdns.Zone].
@@ -35,16 +37,16 @@ func (z *zone) Records(q dns.Question) []dns.RR {
 }
 
 // serve starts the library's server on a link.
-func serve(z *zone, l link, logger *slog.Logger) (*mdns.Server, error) {
-	return mdns.NewServer(&mdns.Config{Zone: z, Iface: &net.Interface{Index: l.index, Name: l.name}, Logger: quiet(logger)})
+func serve(z *zone, l group.Link, logger *slog.Logger) (*mdns.Server, error) {
+	return mdns.NewServer(&mdns.Config{Zone: z, Iface: &net.Interface{Index: l.Index, Name: l.Name}, Logger: quiet(logger)})
 }
 
 // query asks once on one link, by one family (a failure of one must not spoil the other), and gives who answered.
-func query(ctx context.Context, l link, v6, unicast bool, logger *slog.Logger) ([]heard, error) {
+func query(ctx context.Context, l group.Link, v6, unicast bool, logger *slog.Logger) ([]heard, error) {
 	entries := make(chan *mdns.ServiceEntry, 4096)
 	err := mdns.QueryContext(ctx, &mdns.QueryParam{
 		Service: strings.TrimSuffix(service, ".local."), Timeout: queryTime, Entries: entries,
-		Interface:           &net.Interface{Index: l.index, Name: l.name},
+		Interface:           &net.Interface{Index: l.Index, Name: l.Name},
 		WantUnicastResponse: unicast, DisableIPv4: v6, DisableIPv6: !v6, Logger: quiet(logger),
 	})
 	close(entries)
@@ -61,7 +63,7 @@ func query(ctx context.Context, l link, v6, unicast bool, logger *slog.Logger) (
 			}
 		}
 		h, ok := readInstance(label, e.Port, e.InfoFields, ips, ttlSeconds*time.Second, l)
-		if first := at0(h.addrs); ok && (first.Is4() && l.near(first) || zone6(e) == l.name) {
+		if first := at0(h.addrs); ok && (first.Is4() && l.Near(first) || zone6(e) == l.Name) {
 			list = append(list, h) // the library hears other links as well, where these addresses would lead astray
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	hashicorp "github.com/hashicorp/mdns"
 
 	"github.com/peerd/peerd/discovery"
+	"github.com/peerd/peerd/discovery/mdns/group"
 )
 
 // Times of the loop.
@@ -44,7 +45,7 @@ type loop struct {
 	ports  map[string]*port
 	zone   zone
 	server *hashicorp.Server
-	served link
+	served group.Link
 
 	lastTick time.Time
 	rescanAt time.Time // zero: when something changes
@@ -53,8 +54,8 @@ type loop struct {
 
 // port is the ear and voice on one link.
 type port struct {
-	link     link
-	sockets  []*socket
+	link     group.Link
+	sockets  []*group.Socket
 	announce schedule
 	ask      schedule
 	faded    time.Time
@@ -70,7 +71,7 @@ func (p *port) request(now time.Time, r *rand.Rand) {
 
 // turn gives the sockets one after the other. Who has both families hears either, so that what is said regularly need
 // not be said twice.
-func (p *port) turn(n int) []*socket {
+func (p *port) turn(n int) []*group.Socket {
 	if len(p.sockets) == 0 {
 		return nil
 	}
@@ -80,7 +81,8 @@ func (p *port) turn(n int) []*socket {
 // event is a packet, or the answers to a query, from one link.
 type event struct {
 	port   *port
-	socket *socket // nil for answers to a query
+	socket *group.Socket // nil for answers to a query
+	asked  time.Time     // when the query began: what was answered may have been overtaken by a goodbye
 	from   netip.AddrPort
 	packet packet
 	lost   bool // the socket hears no more
@@ -98,7 +100,7 @@ func (l *loop) run(ctx context.Context) {
 	l.done = inner.Done()
 	rescan := make(chan struct{}, 1)
 	l.wg.Go(func() {
-		if err := watch(inner, func() { poke(rescan) }); err != nil && inner.Err() == nil {
+		if err := group.Watch(inner, func() { poke(rescan) }); err != nil && inner.Err() == nil {
 			l.logger.Warn("changes of the network go unnoticed", "err", err)
 		}
 	})
@@ -169,7 +171,7 @@ func (l *loop) tick(ctx context.Context, now time.Time) {
 			l.ask(ctx, p, p.ask.settled(now))
 		}
 		if now.Sub(p.faded) > fadePeriod {
-			if labels := l.table.fading(p.link.name, now.Add(fadeTime)); len(labels) > 0 {
+			if labels := l.table.fading(p.link.Name, now.Add(fadeTime)); len(labels) > 0 {
 				p.faded = now
 				l.multicast(p.sockets, question(labels...))
 			}
@@ -195,7 +197,7 @@ func (l *loop) report(list []discovery.Sighting) {
 // take digests an event. One of a port that was closed meanwhile is too late.
 func (l *loop) take(e event) {
 	now := l.now()
-	if l.ports[e.port.link.name] != e.port {
+	if l.ports[e.port.link.Name] != e.port {
 		return
 	}
 	if e.lost {
@@ -204,10 +206,10 @@ func (l *loop) take(e event) {
 		return
 	}
 	for _, h := range e.packet.heard {
-		if h.bye {
+		if h.bye || e.socket == nil && l.table.leftSince(h.label, e.asked) {
 			continue
 		}
-		said, fresh, ok := l.table.hear(now, e.port.link.name, e.from.Addr(), h)
+		said, fresh, ok := l.table.hear(now, e.port.link.Name, e.from.Addr(), h)
 		if fresh && ok {
 			e.port.request(now, l.rand) // a newcomer should not have to wait
 		}
@@ -217,7 +219,7 @@ func (l *loop) take(e event) {
 	}
 	for _, h := range e.packet.heard { // last: a peer that changes its name says both in one packet, and does not go
 		if h.bye {
-			l.report(l.table.bye(e.port.link.name, h.label))
+			l.report(l.table.bye(now, e.port.link.Name, h.label))
 		}
 	}
 	if l.me != nil && len(e.packet.questions) > 0 {
@@ -261,14 +263,14 @@ func (l *loop) serve() {
 	} else {
 		l.zone.now.Store(&zoneState{l.me, only.link})
 	}
-	if l.server != nil && (only == nil || !only.link.equal(l.served)) {
+	if l.server != nil && (only == nil || !only.link.Equal(l.served)) {
 		l.server.Shutdown()
 		l.server = nil
 	}
 	if l.server == nil && only != nil {
 		server, err := serve(&l.zone, only.link, l.logger)
 		if err != nil {
-			l.logger.Debug("answering by multicast alone", "interface", only.link.name, "err", err)
+			l.logger.Debug("answering by multicast alone", "interface", only.link.Name, "err", err)
 			return
 		}
 		l.server, l.served = server, only.link
@@ -278,19 +280,19 @@ func (l *loop) serve() {
 // rescan opens ports on links that came and closes those on links that went or changed.
 func (l *loop) rescan(ctx context.Context, now time.Time) {
 	l.rescanAt = time.Time{}
-	list, err := links(l.service.cfg.Interfaces)
+	list, err := group.Links(l.service.cfg.Interfaces)
 	if err != nil {
 		l.again(now, err)
 		return
 	}
-	current := map[string]link{}
+	current := map[string]group.Link{}
 	for _, ln := range list {
-		current[ln.name] = ln
+		current[ln.Name] = ln
 	}
 	for name, p := range l.ports {
-		if ln, ok := current[name]; !ok || !ln.equal(p.link) {
+		if ln, ok := current[name]; !ok || !ln.Equal(p.link) {
 			l.close(p)
-			if !ok || ln.index != p.link.index {
+			if !ok || ln.Index != p.link.Index {
 				l.report(l.table.drop(name))
 			}
 		}
@@ -320,18 +322,18 @@ func (l *loop) again(now time.Time, err error) {
 }
 
 // open makes sure that a link has a port with a socket for each family that it has addresses of.
-func (l *loop) open(ctx context.Context, ln link, now time.Time) error {
-	p := l.ports[ln.name]
+func (l *loop) open(ctx context.Context, ln group.Link, now time.Time) error {
+	p := l.ports[ln.Name]
 	if p == nil {
 		p = &port{link: ln, announce: schedule{period: announcePeriod}, ask: schedule{period: askPeriod}}
 	}
 	var failed error
 	opened := false
 	for _, v6 := range []bool{false, true} {
-		if !ln.has(v6) || p.socket(v6) != nil {
+		if !ln.Has(v6) || p.socket(v6) != nil {
 			continue
 		}
-		s, err := openSocket(ctx, ln, v6)
+		s, err := group.Open(ctx, ln, v6)
 		if err != nil {
 			failed = err
 			continue
@@ -341,30 +343,30 @@ func (l *loop) open(ctx context.Context, ln link, now time.Time) error {
 		opened = true
 	}
 	if opened {
-		l.logger.Debug("mDNS on", "interface", ln.name, "index", ln.index, "addrs", ln.nets)
-		l.ports[ln.name] = p
+		l.logger.Debug("mDNS on", "interface", ln.Name, "index", ln.Index, "addrs", ln.Nets)
+		l.ports[ln.Name] = p
 		l.burst(p, now)
 	}
 	return failed
 }
 
-func (p *port) socket(v6 bool) *socket {
+func (p *port) socket(v6 bool) *group.Socket {
 	for _, s := range p.sockets {
-		if s.v6 == v6 {
+		if s.IPv6 == v6 {
 			return s
 		}
 	}
 	return nil
 }
 
-func (l *loop) listen(p *port, s *socket) {
+func (l *loop) listen(p *port, s *group.Socket) {
 	l.wg.Go(func() {
-		err := s.read(func(b []byte, from netip.AddrPort) {
-			if packet, ok := parse(b, s.link); ok {
+		err := s.Read(func(b []byte, from netip.AddrPort) {
+			if packet, ok := parse(b, s.Link); ok {
 				l.post(event{port: p, socket: s, from: from, packet: packet})
 			}
 		})
-		l.logger.Debug("mDNS off", "interface", s.link.name, "reason", err)
+		l.logger.Debug("mDNS off", "interface", s.Link.Name, "reason", err)
 		l.post(event{port: p, socket: s, lost: true})
 	})
 }
@@ -379,7 +381,7 @@ func (l *loop) post(e event) {
 // close never waits for the reader, which may be waiting for the loop; its late events are dropped.
 func (l *loop) close(p *port) {
 	for _, s := range p.sockets {
-		s.conn.Close()
+		s.Close()
 	}
-	delete(l.ports, p.link.name)
+	delete(l.ports, p.link.Name)
 }

@@ -2,7 +2,6 @@ package mdns
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
-	core "github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
 
 	"github.com/peerd/peerd/discovery"
+	"github.com/peerd/peerd/discovery/discoverytest"
 	"github.com/peerd/peerd/peer"
 )
 
@@ -67,7 +65,7 @@ func nodeMain(config string) error {
 		level = slog.LevelDebug
 	}
 	s := New(Config{Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("node", c.Number), Interfaces: c.Interfaces})
-	advert := discovery.Advert{ID: testID(c.Number), Name: peer.Name(c.Name), Workgroup: "TEST", Version: "1", Port: c.Port,
+	advert := discovery.Advert{ID: discoverytest.ID(c.Number), Name: peer.Name(c.Name), Workgroup: "TEST", Version: "1", Port: c.Port,
 		Shares: c.Shares, Count: len(c.Shares), Revision: 1}
 	s.Announce(advert)
 	go func() {
@@ -90,18 +88,4 @@ func nodeMain(config string) error {
 			_ = out.Encode(e)
 		}
 	})
-}
-
-// testID is the ID of the n-th peer, the same in every process.
-func testID(n int) peer.ID {
-	seed := bytes.Repeat([]byte{byte(n), byte(n >> 8), 7, 11}, 16)
-	_, pub, err := crypto.GenerateEd25519Key(bytes.NewReader(seed))
-	if err != nil {
-		panic(err)
-	}
-	id, err := core.IDFromPublicKey(pub)
-	if err != nil {
-		panic(err)
-	}
-	return id
 }

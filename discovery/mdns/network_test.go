@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/peerd/peerd/discovery/discoverytest"
 )
 
 // firewall is what ufw does: nothing comes in but what was asked for, mDNS to its group, and the peer's own port.
@@ -55,7 +57,7 @@ func TestNetwork(t *testing.T) {
 			asked := nodes[0].stop()
 			for _, n := range nodes[1:] {
 				eventually(t, 2*time.Second, "the leaver is gone", func() bool { _, ok := n.sees(nodes[0]); return !ok })
-				t.Logf("gone after %s", n.gone[testID(1).String()].Sub(asked))
+				t.Logf("gone after %s", n.gone[discoverytest.ID(1).String()].Sub(asked))
 			}
 			late := l.start(1, nodeConfig{Number: 1, Name: "back"})
 			full(t, tt.limit, append(slices.Clone(nodes[1:]), late)...)
@@ -122,8 +124,9 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 	l.plug(2, 0)
 	for range 3 { // there is none at first, then it is made, deleted, made again
 		l.plug(1, 0)
-		took := full(t, 4*time.Second, a, b)
-		t.Logf("seen %s after the interface came", took)
+		plugged := time.Now()
+		full(t, 4*time.Second, a, b)
+		t.Logf("seen %s after the interface came", time.Since(plugged))
 		l.unplug(1, 0)
 		eventually(t, 2*time.Second, "a knows that it is alone", func() bool { return a.count() == 0 })
 	}
@@ -156,7 +159,7 @@ func TestRename(t *testing.T) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if at, ok := a.gone[testID(2).String()]; ok {
+	if at, ok := a.gone[discoverytest.ID(2).String()]; ok {
 		t.Errorf("a rename made the peer vanish at %s", at)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/peerd/peerd/discovery"
+	"github.com/peerd/peerd/discovery/mdns/group"
 	"github.com/peerd/peerd/peer"
 )
 
@@ -53,7 +54,7 @@ func relevant(b []byte) bool {
 
 // parse reads a message received on a link, if it has to do with us. Records that are not ours or not well-formed are
 // left out.
-func parse(b []byte, l link) (packet, bool) {
+func parse(b []byte, l group.Link) (packet, bool) {
 	var m dns.Msg
 	if !relevant(b) || m.Unpack(b) != nil {
 		return packet{}, false
@@ -88,7 +89,7 @@ type parts struct {
 }
 
 // collect puts records together by instance, in order of appearance.
-func collect(records []dns.RR, l link) []heard {
+func collect(records []dns.RR, l group.Link) []heard {
 	found := map[string]*parts{}
 	var order []string
 	at := func(name string) *parts {
@@ -147,7 +148,7 @@ func addAddr(addrs map[string][]netip.Addr, h dns.RR_Header, raw []byte) {
 }
 
 // read makes sense of the records of one instance, or says that there is none.
-func (p *parts) read(label string, addrs map[string][]netip.Addr, l link) (heard, bool) {
+func (p *parts) read(label string, addrs map[string][]netip.Addr, l group.Link) (heard, bool) {
 	if p.bye {
 		return heard{label: label, bye: true}, true
 	}
@@ -160,7 +161,7 @@ func (p *parts) read(label string, addrs map[string][]netip.Addr, l link) (heard
 
 // readInstance checks everything that an instance says of itself. What makes no peer is dropped whole: no ID of an
 // Ed25519 key, no port, no workgroup, no address, or another version of the record.
-func readInstance(label string, port int, txt []string, ips []netip.Addr, ttl time.Duration, l link) (heard, bool) {
+func readInstance(label string, port int, txt []string, ips []netip.Addr, ttl time.Duration, l group.Link) (heard, bool) {
 	h := heard{label: label, said: discovery.Sighting{Way: discovery.MDNS, Count: -1, TTL: ttl}}
 	s := &h.said
 	version, name := "", ""
@@ -244,14 +245,14 @@ func stripSuffix(label string) string {
 }
 
 // place keeps the addresses that can be dialled, with the link as the zone of link-local ones, those on the link first.
-func place(ips []netip.Addr, port int, l link) []netip.AddrPort {
+func place(ips []netip.Addr, port int, l group.Link) []netip.AddrPort {
 	if port < 1 || port > 65535 {
 		return nil
 	}
 	var list []netip.AddrPort
 	for _, ip := range ips {
 		if ip.Is6() && ip.IsLinkLocalUnicast() {
-			ip = ip.WithZone(l.name)
+			ip = ip.WithZone(l.Name)
 		}
 		at := netip.AddrPortFrom(ip, uint16(port))
 		if usableAddr(ip, l) && !slices.Contains(list, at) {
@@ -262,15 +263,15 @@ func place(ips []netip.Addr, port int, l link) []netip.AddrPort {
 	return list[:min(len(list), discovery.MaxAddrs)]
 }
 
-// distance is small for addresses that are likely to be reached at once.
-func distance(ip netip.Addr, l link) int {
+// distance is small for addresses that are likely to be reached at once, and by no router.
+func distance(ip netip.Addr, l group.Link) int {
 	switch {
-	case ip.Is6() && ip.IsLinkLocalUnicast():
-		return 2
-	case !l.near(ip):
+	case !l.Near(ip):
 		return 3
 	case ip.Is4():
 		return 0
+	case ip.IsLinkLocalUnicast():
+		return 1
 	}
-	return 1
+	return 2
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/peerd/peerd/discovery"
+	"github.com/peerd/peerd/discovery/mdns/group"
 	"github.com/peerd/peerd/peer"
 )
 
@@ -73,7 +74,7 @@ func (s *self) add(key, value string) {
 // records are PTR, SRV, TXT, A and AAAA as one link may know them: other links' addresses lead nowhere from there. No
 // meta PTR is among them: as the last record of a packet it makes every hashicorp/mdns client that waits for answers
 // multicast one more question, a storm when many start at once.
-func (s *self) records(l link, flush bool) []dns.RR {
+func (s *self) records(l group.Link, flush bool) []dns.RR {
 	txt := &dns.TXT{Hdr: header(s.instance, dns.TypeTXT, flush), Txt: s.facts}
 	list := []dns.RR{
 		&dns.PTR{Hdr: header(service, dns.TypePTR, false), Ptr: s.instance},
@@ -82,7 +83,7 @@ func (s *self) records(l link, flush bool) []dns.RR {
 	}
 	for _, v6 := range []bool{false, true} {
 		var texts []string
-		for _, ip := range l.addrs(v6) {
+		for _, ip := range l.Addrs(v6) {
 			texts = append(texts, ip.String())
 			if v6 {
 				list = append(list, &dns.AAAA{Hdr: header(s.host, dns.TypeAAAA, flush), AAAA: ip.AsSlice()})
@@ -102,7 +103,7 @@ func (s *self) records(l link, flush bool) []dns.RR {
 // fitting gives the share names that a message of so many bytes still has room for, closed by more=1 if not all.
 func (s *self) fitting(used int) []string {
 	const more = "more=1"
-	// What may stand in front: the PTR of a former name and the meta PTR.
+	// Room is kept for what may stand in front: the PTR of a former name and the meta PTR.
 	room := maxMessage - used - (1 + len(more)) - 2*(maxLabel+32)
 	for i, text := range s.shares {
 		if room -= 1 + len(unescape(text)); room < 0 {
@@ -125,7 +126,7 @@ func metaRecord() dns.RR {
 
 // answer picks the records that answer a question, without regard to letter case. Whoever asks for one is about to ask
 // for what it leads to, so that comes along (RFC 6763 section 12).
-func (s *self) answer(q dns.Question, l link) []dns.RR {
+func (s *self) answer(q dns.Question, l group.Link) []dns.RR {
 	fits := func(t uint16) bool { return q.Qtype == t || q.Qtype == dns.TypeANY }
 	if sameName(q.Name, metaPTR) && fits(dns.TypePTR) {
 		return []dns.RR{metaRecord()}
@@ -173,7 +174,7 @@ func question(labels ...string) *dns.Msg {
 }
 
 // usableAddr reports whether a peer may have an address: one that leads to itself, on this link or by a router.
-func usableAddr(ip netip.Addr, l link) bool {
+func usableAddr(ip netip.Addr, l group.Link) bool {
 	return ip.IsValid() && !ip.IsUnspecified() && !ip.IsMulticast() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255}) &&
-		(!ip.IsLoopback() || l.loopback)
+		(!ip.IsLoopback() || l.Loopback)
 }

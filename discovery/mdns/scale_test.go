@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/peerd/peerd/discovery/discoverytest"
 )
 
 // TestFifty starts 50 peers at once and measures: how long until all see each other, the packets that takes, and what
@@ -55,7 +57,7 @@ func TestFifty(t *testing.T) {
 	var noticed []time.Duration
 	for _, n := range nodes[1:] {
 		eventually(t, 2*time.Second, "the leaver is gone", func() bool { _, ok := n.sees(nodes[0]); return !ok })
-		noticed = append(noticed, n.gone[testID(1).String()].Sub(asked))
+		noticed = append(noticed, n.gone[discoverytest.ID(1).String()].Sub(asked))
 	}
 	slices.Sort(noticed)
 	t.Logf("leaver noticed after %s, at most %s", noticed[len(noticed)/2], noticed[len(noticed)-1])

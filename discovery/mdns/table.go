@@ -1,6 +1,7 @@
 package mdns
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ const maxVoices = 4
 type table struct {
 	self  peer.ID
 	peers map[peer.ID]*known
+	left  map[string]time.Time // when an instance said goodbye, for as long as an answer from before may come in
 }
 
 // known is one peer; every link is one it was heard on.
@@ -37,7 +39,7 @@ type voice struct {
 	expires time.Time
 }
 
-func newTable() *table { return &table{peers: map[peer.ID]*known{}} }
+func newTable() *table { return &table{peers: map[peer.ID]*known{}, left: map[string]time.Time{}} }
 
 // hear takes in what was heard on a link from an address. fresh tells that the peer was not known on that link.
 func (t *table) hear(now time.Time, on string, from netip.Addr, h heard) (said discovery.Sighting, fresh, ok bool) {
@@ -66,8 +68,16 @@ func (t *table) hear(now time.Time, on string, from netip.Addr, h heard) (said d
 }
 
 // bye takes a goodbye of an instance on a link.
-func (t *table) bye(on, label string) []discovery.Sighting {
+func (t *table) bye(now time.Time, on, label string) []discovery.Sighting {
+	if len(t.left) < discovery.MaxPeers {
+		t.left[strings.ToLower(label)] = now
+	}
 	return t.prune(func(link string, p *presence) bool { return link == on && strings.EqualFold(p.label, label) })
+}
+
+// leftSince reports whether an instance said goodbye after a moment not long ago.
+func (t *table) leftSince(label string, moment time.Time) bool {
+	return t.left[strings.ToLower(label)].After(moment)
 }
 
 // drop forgets what was heard on a link that is no more.
@@ -77,20 +87,19 @@ func (t *table) drop(on string) []discovery.Sighting {
 
 // expire forgets whoever was silent for too long.
 func (t *table) expire(now time.Time) []discovery.Sighting {
+	maps.DeleteFunc(t.left, func(_ string, at time.Time) bool { return now.Sub(at) > 2*queryTime })
 	return t.prune(func(_ string, p *presence) bool {
 		p.voices = slices.DeleteFunc(p.voices, func(v voice) bool { return !now.Before(v.expires) })
 		return len(p.voices) == 0
 	})
 }
 
-// doubt gives everybody until a moment to be heard again.
+// doubt gives everybody until a moment to be heard again, whenever that was before.
 func (t *table) doubt(until time.Time) {
 	for _, k := range t.peers {
 		for _, p := range k.links {
 			for i := range p.voices {
-				if p.voices[i].expires.After(until) {
-					p.voices[i].expires = until
-				}
+				p.voices[i].expires = until
 			}
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/peerd/peerd/discovery/mdns/group"
 )
 
 // tell multicasts all that this peer says of itself on one link, by both families unless nobody waits for it.
@@ -35,36 +37,38 @@ func (l *loop) tell(p *port, idle bool) {
 
 // multicast sends a message to all who listen. A failure is no news: the link changed, which will be noticed, or it is
 // full, and the packet is lost like any other.
-func (l *loop) multicast(sockets []*socket, m *dns.Msg) {
+func (l *loop) multicast(sockets []*group.Socket, m *dns.Msg) {
 	b, err := m.Pack()
 	if err != nil {
 		l.logger.Warn("mDNS message can't be packed", "err", err)
 		return
 	}
 	for _, s := range sockets {
-		if err := s.send(b, s.group); err != nil && !errors.Is(err, net.ErrClosed) {
-			l.logger.Debug("mDNS message not sent", "interface", s.link.name, "err", err)
+		if err := s.Multicast(b); err != nil && !errors.Is(err, net.ErrClosed) {
+			l.logger.Debug("mDNS message not sent", "interface", s.Link.Name, "err", err)
 		}
 	}
 }
 
-// ask has the library ask on one link for all peers, each time by another family. unicast asks for answers to us alone, while nobody is new.
+// ask has the library ask on one link for all peers, each time by another family. unicast asks for answers to us alone,
+// while nobody is new.
 func (l *loop) ask(ctx context.Context, p *port, unicast bool) {
-	if p.link.loopback { // the library joins groups on the default interface, whatever it is told
+	if p.link.Loopback { // the library joins groups on the default interface, whatever it is told
 		l.askSelf(p)
 		return
 	}
+	asked := l.now()
 	for _, s := range p.turn(p.ask.count) {
 		l.wg.Go(func() {
-			list, err := query(ctx, p.link, s.v6, unicast, l.logger)
+			list, err := query(ctx, p.link, s.IPv6, unicast, l.logger)
 			if err != nil && ctx.Err() == nil { // e.g. no default multicast route, which we can do without
-				l.logger.Debug("mDNS query failed", "interface", p.link.name, "err", err)
+				l.logger.Debug("mDNS query failed", "interface", p.link.Name, "err", err)
 				if b, err := question().Pack(); err == nil {
-					_ = s.send(b, s.group)
+					_ = s.Multicast(b)
 				}
 			}
 			if len(list) > 0 {
-				l.post(event{port: p, packet: packet{heard: list}})
+				l.post(event{port: p, asked: asked, packet: packet{heard: list}})
 			}
 		})
 	}
@@ -82,7 +86,7 @@ func (l *loop) respond(e event, now time.Time) {
 		if len(answers) == 0 || knows(e.packet.known, l.me.label) {
 			continue
 		}
-		if q.Qclass&topBit != 0 || e.from.Port() != mdnsPort {
+		if q.Qclass&topBit != 0 || e.from.Port() != group.Port {
 			direct = append(direct, answers...)
 		}
 		if q.Qclass&topBit == 0 {
@@ -103,14 +107,14 @@ func knows(known []string, label string) bool {
 func (l *loop) reply(e event, answers []dns.RR) {
 	m := response(answers...)
 	m.Id = e.packet.id
-	if e.from.Port() != mdnsPort {
+	if e.from.Port() != group.Port {
 		m.Question = e.packet.questions
 		for _, r := range answers {
 			r.Header().Ttl = min(r.Header().Ttl, 10)
 		}
 	}
 	if b, err := m.Pack(); err == nil && len(b) <= maxPacket {
-		_ = e.socket.send(b, netip.AddrPortFrom(e.from.Addr(), e.from.Port()))
+		_ = e.socket.Send(b, netip.AddrPortFrom(e.from.Addr(), e.from.Port()))
 	}
 }
 

@@ -245,9 +245,10 @@ func parse(s string, port int) (target, error) {
 		return t, err
 	}
 	host := s
-	if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		host = ip.String() // an IPv6 address without a port is full of colons
-	} else if strings.Contains(s, ":") {
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		host = s[1 : len(s)-1]
+	}
+	if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(s, ":[]") { // an IPv6 address has colons too
 		var digits string
 		if host, digits, err = net.SplitHostPort(s); err != nil {
 			return target{}, err

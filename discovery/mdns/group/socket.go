@@ -1,4 +1,4 @@
-package mdns
+package group
 
 import (
 	"context"
@@ -11,11 +11,15 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
+// Port is of UDP, RFC 6762 section 3.
+const Port = 5353
+
 const (
-	mdnsPort = 5353
-	hopLimit = 255 // RFC 6762 section 11
+	maxPacket = 9000 // bytes, RFC 6762 section 17
+	hopLimit  = 255  // RFC 6762 section 11
 )
 
+// groupAddr is RFC 6762 section 3.
 func groupAddr(v6 bool) netip.Addr {
 	if v6 {
 		return netip.MustParseAddr("ff02::fb")
@@ -23,16 +27,17 @@ func groupAddr(v6 bool) netip.Addr {
 	return netip.MustParseAddr("224.0.0.251")
 }
 
-// socket listens and speaks to the group of one family on one link. One for each link, rather than one for all, tells
+// Socket listens and speaks to the group of one family on one link. One for each link, rather than one for all, tells
 // where a packet came from on every system, Windows included.
-type socket struct {
-	link  link
-	v6    bool
+type Socket struct {
+	Link  Link
+	IPv6  bool
 	conn  *net.UDPConn
 	group netip.AddrPort
 }
 
-func openSocket(ctx context.Context, l link, v6 bool) (*socket, error) {
+// Open makes a socket for one family of a link that has addresses of it. Other programs may use the port too.
+func Open(ctx context.Context, l Link, v6 bool) (*Socket, error) {
 	network, at := "udp4", "0.0.0.0:5353"
 	if v6 {
 		network, at = "udp6", "[::]:5353"
@@ -49,9 +54,9 @@ func openSocket(ctx context.Context, l link, v6 bool) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{link: l, v6: v6, conn: pc.(*net.UDPConn), group: netip.AddrPortFrom(groupAddr(v6), mdnsPort)}
+	s := &Socket{Link: l, IPv6: v6, conn: pc.(*net.UDPConn), group: netip.AddrPortFrom(groupAddr(v6), Port)}
 	if v6 {
-		s.group = netip.AddrPortFrom(groupAddr(v6).WithZone(l.name), mdnsPort)
+		s.group = netip.AddrPortFrom(groupAddr(v6).WithZone(l.Name), Port)
 	}
 	if err := s.join(); err != nil {
 		s.conn.Close()
@@ -60,18 +65,18 @@ func openSocket(ctx context.Context, l link, v6 bool) (*socket, error) {
 	return s, nil
 }
 
-// group is what x/net's ipv4 and ipv6 connections have in common.
-type group interface {
+// membership is what x/net's ipv4 and ipv6 connections have in common.
+type membership interface {
 	SetMulticastInterface(*net.Interface) error
 	SetMulticastLoopback(bool) error
 	JoinGroup(*net.Interface, net.Addr) error
 }
 
 // join makes the socket one of the group on its link, heard by other programs of this computer as well.
-func (s *socket) join() error {
-	i := &net.Interface{Index: s.link.index, Name: s.link.name}
-	var g group
-	if s.v6 {
+func (s *Socket) join() error {
+	i := &net.Interface{Index: s.Link.Index, Name: s.Link.Name}
+	var g membership
+	if s.IPv6 {
 		p := ipv6.NewPacketConn(s.conn)
 		if err := p.SetMulticastHopLimit(hopLimit); err != nil {
 			return err
@@ -95,9 +100,9 @@ func (s *socket) join() error {
 	return g.JoinGroup(i, &net.UDPAddr{IP: s.group.Addr().AsSlice()})
 }
 
-// read calls take for every packet that comes from the link itself, until the socket is closed or good for nothing.
+// Read calls take for every packet that comes from the link itself, until the socket is closed or good for nothing.
 // Other packets may have been sent from anywhere: RFC 6762 section 11.
-func (s *socket) read(take func(b []byte, from netip.AddrPort)) error {
+func (s *Socket) Read(take func(b []byte, from netip.AddrPort)) error {
 	const tolerated = 100 // failures in a row, e.g. a packet too long for the buffer on Windows
 	buf := make([]byte, maxPacket)
 	for failed := 0; ; {
@@ -110,18 +115,28 @@ func (s *socket) read(take func(b []byte, from netip.AddrPort)) error {
 		}
 		failed = 0
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		if s.link.near(from.Addr()) {
+		if s.Link.Near(from.Addr()) {
 			take(buf[:n], from)
 		}
 	}
 }
 
-func (s *socket) send(b []byte, to netip.AddrPort) error {
-	if s.link.loopback && to == s.group { // Linux would send it from any other address
-		from := &ipv4.ControlMessage{Src: s.link.nets[0].Addr().AsSlice(), IfIndex: s.link.index}
-		_, err := ipv4.NewPacketConn(s.conn).WriteTo(b, from, net.UDPAddrFromAddrPort(to))
-		return err
+// Multicast sends a message to all who listen on the link.
+func (s *Socket) Multicast(b []byte) error {
+	if !s.Link.Loopback {
+		return s.Send(b, s.group)
 	}
+	// Linux would send it from any other address.
+	from := &ipv4.ControlMessage{Src: s.Link.Nets[0].Addr().AsSlice(), IfIndex: s.Link.Index}
+	_, err := ipv4.NewPacketConn(s.conn).WriteTo(b, from, net.UDPAddrFromAddrPort(s.group))
+	return err
+}
+
+// Send sends a message to one address.
+func (s *Socket) Send(b []byte, to netip.AddrPort) error {
 	_, err := s.conn.WriteToUDPAddrPort(b, to)
 	return err
 }
+
+// Close ends Read.
+func (s *Socket) Close() error { return s.conn.Close() }

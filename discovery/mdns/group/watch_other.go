@@ -1,14 +1,14 @@
 //go:build !linux
 
-package mdns
+package group
 
 import (
 	"context"
 	"time"
 )
 
-// watch calls changed now and then until ctx ends.
-func watch(ctx context.Context, changed func()) error {
+// Watch calls changed now and then until ctx ends.
+func Watch(ctx context.Context, changed func()) error {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for {

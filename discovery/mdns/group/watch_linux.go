@@ -1,4 +1,4 @@
-package mdns
+package group
 
 import (
 	"context"
@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch calls changed whenever the kernel says that an interface or address came, went or changed, until ctx ends. It
+// Watch calls changed whenever the kernel says that an interface or address came, went or changed, until ctx ends. It
 // costs nothing while nothing happens.
-func watch(ctx context.Context, changed func()) error {
+func Watch(ctx context.Context, changed func()) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return err

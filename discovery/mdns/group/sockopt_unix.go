@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package mdns
+package group
 
 import "golang.org/x/sys/unix"
 

@@ -1,4 +1,4 @@
-package mdns
+package group
 
 import "golang.org/x/sys/unix"
 
@@ -8,7 +8,7 @@ func share(fd uintptr, v6 bool) error {
 		return err
 	}
 	if v6 {
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0) // since Linux 4.20; near() filters as well
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0) // since Linux 4.20; Near filters as well
 		return nil
 	}
 	return unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0)

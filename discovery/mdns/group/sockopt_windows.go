@@ -1,4 +1,4 @@
-package mdns
+package group
 
 import "golang.org/x/sys/windows"
 
