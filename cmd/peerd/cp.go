@@ -46,7 +46,7 @@ Examples:
 			if control.IsRemote(args[last]) {
 				return &peer.Error{Path: args[last], Op: "cp", Kind: peer.Other, Err: errors.New("writing to a share is not in this version")}
 			}
-			req := control.CopyRequest{Recursive: o.recursive, Force: o.force}
+			req := control.CopyRequest{Recursive: o.recursive, Force: o.force, Each: e.JSON || e.Verbose}
 			for _, s := range args[:last] {
 				ref, err := control.ParseRef(s)
 				if err != nil {

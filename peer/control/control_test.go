@@ -44,7 +44,7 @@ func TestParseRef(t *testing.T) {
 			t.Errorf("ParseRef(%q).String() = %q, want %q", tc.in, got, tc.text)
 		}
 	}
-	for _, in := range []string{"", "/", "anna/docs", "///docs", "//anna/..", "//anna/docs/./a", "//anna/docs/../b", "//a\xff",
+	for _, in := range []string{"", "/", "anna/docs", "///docs", "//.", "//../docs", "//anna/..", "//anna/docs/./a", "//anna/docs/../b", "//a\xff",
 		"//" + strings.Repeat("a", control.MaxRef)} {
 		if got, err := control.ParseRef(in); peer.KindOf(err) != peer.Usage {
 			t.Errorf("ParseRef(%q) = %+v, %v; want wrong use", in, got, err)

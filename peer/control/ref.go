@@ -49,6 +49,9 @@ func ParseRef(s string) (Ref, error) {
 	if host == "" && deeper {
 		return bad("the name of the peer is empty")
 	}
+	if host == "." || host == ".." {
+		return bad("%q is no name", host)
+	}
 	var path []string
 	for c := range strings.SplitSeq(rest, "/") {
 		switch c {

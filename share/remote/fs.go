@@ -147,9 +147,18 @@ func (f *FS) full(p share.Path) string {
 // located gives an error the name that this side has for the path.
 func (f *FS) located(err error, p share.Path) error {
 	var e *peer.Error
-	if errors.As(err, &e) {
-		path := f.full(p)
-		return &peer.Error{Op: e.Op, Path: path, Kind: e.Kind, Err: e.Err, Hint: e.Hint}
+	if !errors.As(err, &e) {
+		return err
 	}
-	return err
+	if e.Kind == peer.Denied {
+		f.client.Forget(f.peer, f.name)
+		return Revoked(f.label)
+	}
+	return &peer.Error{Op: e.Op, Path: f.full(p), Kind: e.Kind, Err: e.Err, Hint: e.Hint}
+}
+
+// Revoked is the error of a right that was there and is no more.
+func Revoked(label string) error {
+	return &peer.Error{Path: label, Kind: peer.Denied, Err: errors.New("the right to this share ended, as by a new password"),
+		Hint: `run "peerd login ` + label + `"`}
 }

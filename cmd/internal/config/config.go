@@ -167,8 +167,8 @@ func listenAddr(s string) (string, error) {
 	if _, err := strconv.ParseUint(s, 10, 16); err == nil {
 		return ":" + s, nil
 	}
-	if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return net.JoinHostPort(ip.String(), strconv.Itoa(DefaultPort)), nil
+	if ip, ok := bareIP(s); ok {
+		return net.JoinHostPort(ip, strconv.Itoa(DefaultPort)), nil
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -185,8 +185,8 @@ func listenAddr(s string) (string, error) {
 
 // joinAddr gives host:port.
 func joinAddr(s string) (string, error) {
-	if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return net.JoinHostPort(ip.String(), strconv.Itoa(DefaultPort)), nil
+	if ip, ok := bareIP(s); ok {
+		return net.JoinHostPort(ip, strconv.Itoa(DefaultPort)), nil
 	}
 	if s != "" && !strings.ContainsAny(s, ":/ ") {
 		return net.JoinHostPort(s, strconv.Itoa(DefaultPort)), nil
@@ -199,6 +199,17 @@ func joinAddr(s string) (string, error) {
 		return "", errors.New("it names no host")
 	}
 	return s, checkPort(port)
+}
+
+// bareIP reads an address without a port, in brackets or not.
+func bareIP(s string) (string, bool) {
+	if inner, ok := strings.CutPrefix(s, "["); ok {
+		if s, ok = strings.CutSuffix(inner, "]"); !ok {
+			return "", false
+		}
+	}
+	ip, err := netip.ParseAddr(s)
+	return ip.String(), err == nil
 }
 
 func checkPort(s string) error {

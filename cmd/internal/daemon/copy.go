@@ -15,6 +15,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/remote"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/fetch"
 	"github.com/peerd/peerd/transfer/store"
@@ -160,7 +161,12 @@ func (c *copying) source(ctx context.Context, ref control.Ref, into bool) error 
 	f := fetch.New(ctx, c.d.source(at), fetch.Options{Lanes: copyLanes, Progress: c, Log: c.d.log})
 	defer f.Close()
 	items := func(yield func(fetch.Item, error) bool) { c.items(ctx, e, fsys, name, yield) }
-	return f.Tree(ctx, items, dst, c.req.Force, c)
+	err = f.Tree(ctx, items, dst, c.req.Force, c)
+	if peer.KindOf(err) == peer.Denied {
+		c.d.client.Forget(at.peer.ID, at.access.Name)
+		return remote.Revoked(at.label)
+	}
+	return err
 }
 
 // items yields what a source is made of. A listing that breaks off goes on where it was.

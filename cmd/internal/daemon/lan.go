@@ -205,14 +205,18 @@ func (l *lan) known(p discovery.Peer) []share.Info {
 	l.mu.Lock()
 	have, ok := l.intro[p.ID]
 	l.mu.Unlock()
-	if ok && l.current(have, p) {
+	if ok && (l.current(have, p) || !slices.Contains(p.Ways, discovery.MDNS)) {
 		return l.saved(p.ID, slices.Clone(have.Shares))
 	}
 	return l.saved(p.ID, named(p))
 }
 
-// current reports whether what a peer said of its shares is what discovery says it offers.
+// current reports whether what a peer said of its shares is what discovery says it offers. Of a peer that is not heard
+// by multicast nobody tells when that changes.
 func (l *lan) current(have introduced, p discovery.Peer) bool {
+	if !slices.Contains(p.Ways, discovery.MDNS) {
+		return false
+	}
 	return have.Revision == p.Revision || (p.Revision != 0 && have.heard == p.Revision)
 }
 

@@ -174,7 +174,7 @@ func TestRequestsAreRefused(t *testing.T) {
 				t.Errorf("status %s, want %d", res.Status, tc.status)
 			}
 			if shares, _ := fake.ShareList(t.Context()); len(shares) != 0 && tc.status != http.StatusOK {
-				t.Errorf("refused, but done: %+v", shares)
+				t.Errorf("refused, but done: there are %d shares", len(shares))
 			}
 		})
 	}
