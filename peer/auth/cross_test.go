@@ -146,6 +146,16 @@ func TestOracleClient(t *testing.T) {
 	}
 }
 
+// T34: what nobody set is not what nobody drew: the secret of an unset slot is neither empty nor zeros.
+func TestUnset(t *testing.T) {
+	b, have := newBinding(t), credentials(t, "", "")
+	for _, password := range []string{"", string(make([]byte, 32))} {
+		if slot, err := loginByOracle(b, have, auth.Read, password, cheap()); !errors.Is(err, opaquetest.ErrAuth) {
+			t.Errorf("%q opened %v: %v", password, slot, err)
+		}
+	}
+}
+
 // T34: peerd's client and the oracle's server agree as well, with the real stretching.
 func TestOracleServer(t *testing.T) {
 	b := newBinding(t)

@@ -186,6 +186,7 @@ func TestRelay(t *testing.T) {
 		{"ends swapped", b, with(func(b *auth.Binding) { b.Client, b.Server = b.Server, b.Client }), false},
 		{"other channel", b, with(func(b *auth.Binding) { b.Channel = []byte("other") }), false},
 		{"other share", with(func(b *auth.Binding) { b.Share[15]++ }), b, false},
+		{"record taken to another share", with(func(b *auth.Binding) { b.Share[15]++ }), with(func(b *auth.Binding) { b.Share[15]++ }), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if _, err := login(test.client, test.server, have, weak(t, "the read one")); (err == nil) != test.ok {
@@ -237,7 +238,11 @@ func TestAlike(t *testing.T) {
 					t.Errorf("same bytes at %d: %v", offset, same)
 				}
 			}
-			if bytes.Equal(first[:32], first[320:352]) {
+			twin, _, err := auth.Respond(b, have, slices.Concat(ke1[:96], ke1[:96]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Equal(twin[:32], twin[320:352]) {
 				t.Error("both slots have one OPRF key")
 			}
 			const text = "login: not permitted: wrong password, or not the computer you think"
@@ -254,7 +259,7 @@ func TestAlike(t *testing.T) {
 // T2: nor does it show in the time that an answer takes. Runs of all states alternate, so that whatever else the machine
 // does hits them alike; noise gets three tries.
 func TestAlikeInTime(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		t.Skip("measures time")
 	}
 	b, all := newBinding(t), states(t)

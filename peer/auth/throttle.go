@@ -154,7 +154,7 @@ func (t *Throttle) charges(now time.Time, a Attempt, known bool) []charge {
 			of(bucket{kind: nodeKnown}),
 		}
 	}
-	addr := a.Addr.Unmap().WithZone("")
+	addr := a.Addr.Unmap() // a prefix has no zone
 	host := netip.PrefixFrom(addr, addr.BitLen())
 	strangers := of(bucket{kind: perStrangers, share: a.Share})
 	if t.full[bucket{kind: slow, share: a.Share}].After(now) {
@@ -206,11 +206,8 @@ func (t *Throttle) cool(now time.Time, run *Run) {
 func (t *Throttle) Succeed(now time.Time, run *Run, opened Slot) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if run.charged == nil {
-		return
-	}
 	charged := run.charged
-	run.charged = nil
+	run.charged = nil // a second call gives nothing back
 	t.remember(now, member{run.attempt.Share, run.attempt.Peer})
 	if opened != Full {
 		c := charge{bucket{kind: perRefund, share: run.attempt.Share}, perRefund.limit()}

@@ -82,6 +82,40 @@ func TestGuessesPerDay(t *testing.T) {
 	}
 }
 
+// A share stays slow until an hour without a failure. A login is none.
+func TestSlow(t *testing.T) {
+	const attack = 5 * time.Minute
+	at := func(n int) auth.Attempt { return stranger(docs, n) }
+	for _, test := range []struct {
+		name  string
+		then  func(th *auth.Throttle, from time.Time)
+		after time.Duration
+		want  int // answered at once, so long after the attack
+	}{
+		{"silence", func(*auth.Throttle, time.Time) {}, time.Hour, 10},
+		{"silence, not yet an hour", func(*auth.Throttle, time.Time) {}, time.Hour - time.Minute, 1},
+		{"a failure every 3 minutes", func(th *auth.Throttle, from time.Time) {
+			hammer(th, from, 4*time.Hour, 3*time.Minute, func(n int) auth.Attempt { return at(1000 + n) })
+		}, 4 * time.Hour, 1},
+		{"a login", func(th *auth.Throttle, from time.Time) {
+			now := from.Add(30 * time.Minute)
+			run, wait := th.Charge(now, at(1000))
+			if run == nil {
+				t.Fatalf("half an hour after the attack the next has to wait %v", wait)
+			}
+			th.Succeed(now, run, auth.Full)
+		}, time.Hour, 10},
+	} {
+		var th auth.Throttle
+		hammer(&th, noon(), attack, time.Second, at)
+		test.then(&th, noon().Add(attack))
+		later := noon().Add(attack + test.after)
+		if got := hammer(&th, later, 100, 1, func(n int) auth.Attempt { return at(2000 + n) }); got != test.want {
+			t.Errorf("%s: %d answered, want %d", test.name, got, test.want)
+		}
+	}
+}
+
 // Each bucket on its own: how many attempts go through at once when all else is plenty.
 func TestBuckets(t *testing.T) {
 	v6 := func(net, host byte) netip.Addr {
@@ -98,17 +132,6 @@ func TestBuckets(t *testing.T) {
 			return auth.Attempt{Share: auth.ShareID{byte(n)}, Peer: peer.ID(fmt.Sprint(n)), Addr: addr4(1)}
 		}, 20},
 		{"all shares", func(n int) auth.Attempt { return stranger(auth.ShareID{byte(n)}, n) }, 20},
-		{"IPv4 in IPv6 is one address", func(n int) auth.Attempt {
-			a := stranger(docs, 1)
-			if n%2 == 0 {
-				a.Addr = netip.AddrFrom16(a.Addr.As16())
-			}
-			return a
-		}, 5},
-		{"zones are one address", func(n int) auth.Attempt {
-			return auth.Attempt{Share: auth.ShareID{byte(n)}, Peer: peer.ID(fmt.Sprint(n)),
-				Addr: netip.MustParseAddr("fe80::1").WithZone(fmt.Sprint("eth", n))}
-		}, 20},
 		{"no address", func(n int) auth.Attempt { return auth.Attempt{Share: docs, Peer: peer.ID(fmt.Sprint(n))} }, 10},
 		{"one net of IPv6", func(n int) auth.Attempt {
 			return auth.Attempt{Share: docs, Peer: peer.ID(fmt.Sprint(n)), Addr: v6(1, byte(n))}
@@ -120,7 +143,7 @@ func TestBuckets(t *testing.T) {
 		}
 	}
 
-	// The share's own limit refills every 6 s, that of an address or an IPv6 net every 12 s.
+	// In a minute they refill: a share by 10, an address or an IPv6 net at a share by 5, an address everywhere by 30.
 	for name, test := range map[string]struct {
 		attempt func(n int) auth.Attempt
 		want    int
@@ -129,9 +152,20 @@ func TestBuckets(t *testing.T) {
 		"address": {func(n int) auth.Attempt {
 			return auth.Attempt{Share: docs, Peer: peer.ID(fmt.Sprint(n)), Addr: addr4(1)}
 		}, 14},
+		"address in both forms": {func(n int) auth.Attempt {
+			a := auth.Attempt{Share: docs, Peer: peer.ID(fmt.Sprint(n)), Addr: addr4(1)}
+			if n%2 == 0 {
+				a.Addr = netip.AddrFrom16(a.Addr.As16())
+			}
+			return a
+		}, 14},
 		"net": {func(n int) auth.Attempt {
 			return auth.Attempt{Share: docs, Peer: peer.ID(fmt.Sprint(n)), Addr: v6(1, byte(n))}
 		}, 14},
+		"address, many shares": {func(n int) auth.Attempt { return auth.Attempt{Share: auth.ShareID{byte(n)}, Addr: addr4(1)} }, 49},
+		"address in many zones": {func(n int) auth.Attempt {
+			return auth.Attempt{Share: auth.ShareID{byte(n)}, Addr: netip.MustParseAddr("fe80::1").WithZone(fmt.Sprint("eth", n))}
+		}, 49},
 	} {
 		var th auth.Throttle
 		if got := hammer(&th, noon(), time.Minute, time.Second/2, test.attempt); got != test.want {
@@ -171,11 +205,21 @@ func TestRefund(t *testing.T) {
 			t.Fatalf("login %d has to wait %v", n, wait)
 		}
 		th.Succeed(now, run, auth.Full)
-		th.Succeed(now, run, auth.Full) // gives nothing twice
 	}
 	got := hammer(&th, noon().Add(20*time.Second), 100, 1, func(n int) auth.Attempt { return stranger(docs, 1000+n) })
 	if got != 10 {
 		t.Errorf("%d strangers after 200 logins, want 10", got)
+	}
+
+	// One run is refunded once.
+	var other auth.Throttle
+	run, _ := other.Charge(noon(), stranger(docs, 0))
+	hammer(&other, noon(), 100, 1, func(n int) auth.Attempt { return stranger(docs, 1+n) })
+	for range 5 {
+		other.Succeed(noon().Add(200), run, auth.Full)
+	}
+	if got := hammer(&other, noon().Add(300), 100, 1, func(n int) auth.Attempt { return stranger(docs, 1000+n) }); got != 1 {
+		t.Errorf("%d more for one login, want 1", got)
 	}
 }
 
@@ -225,6 +269,36 @@ func TestForget(t *testing.T) {
 	}
 }
 
+// Peers that got in have limits of their own, over all shares as well, and the least recent are forgotten beyond 4,096.
+func TestKnown(t *testing.T) {
+	var th auth.Throttle
+	login := func(n int, a auth.Attempt) {
+		t.Helper()
+		now := noon().Add(time.Duration(n-10_000) * time.Second)
+		run, wait := th.Charge(now, a)
+		if run == nil {
+			t.Fatalf("login %d has to wait %v", n, wait)
+		}
+		th.Succeed(now, run, auth.Full)
+	}
+	for n := range 4500 {
+		login(n, stranger(docs, n))
+	}
+	if buckets, known := th.Size(); buckets > 1<<13 || known != 4096 {
+		t.Errorf("%d buckets, %d known", buckets, known)
+	}
+	for n := range 30 {
+		login(4500+n, stranger(auth.ShareID{byte(n)}, n))
+	}
+	if got := hammer(&th, noon(), 30, 1, func(n int) auth.Attempt { return stranger(auth.ShareID{byte(n)}, n) }); got != 20 {
+		t.Errorf("%d known peers at once, want 20", got)
+	}
+	// The limits of strangers are untouched, and those who were forgotten are strangers.
+	if got := hammer(&th, noon().Add(30), 100, 1, func(n int) auth.Attempt { return stranger(docs, n) }); got != 10 {
+		t.Errorf("%d of those forgotten at once, want 10", got)
+	}
+}
+
 // However many shares, peers and addresses somebody makes up, the table stays small enough never to refuse for its size:
 // one who comes after an hour of that finds the same limits as ever.
 func TestBounded(t *testing.T) {
@@ -248,8 +322,8 @@ func TestBounded(t *testing.T) {
 	if got, want := hammer(&th, noon(), time.Hour, step, attempt), 3600*20; got < want-100 || got > want+100 {
 		t.Errorf("%d answered in an hour, want %d", got, want)
 	}
-	if n := th.Size(); n > 1<<13 {
-		t.Errorf("%d buckets", n)
+	if buckets, _ := th.Size(); buckets > 1<<13 {
+		t.Errorf("%d buckets", buckets)
 	}
 }
 

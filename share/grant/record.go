@@ -117,12 +117,9 @@ func (s *statement) validate() error {
 	return nil
 }
 
-// isEd25519 reports whether the ID is of the only kind of key that peers have. It gives records one length, and keeps
-// other kinds of signatures out.
+// isEd25519 reports whether the ID is of the only kind of key that peers have, in its only encoding: holderSize bytes. It
+// keeps other kinds of signatures out as well.
 func isEd25519(id peer.ID) bool {
-	if len(id) != holderSize {
-		return false
-	}
 	key, err := id.ExtractPublicKey()
 	return err == nil && key.Type() == pb.KeyType_Ed25519 && id.MatchesPublicKey(key)
 }

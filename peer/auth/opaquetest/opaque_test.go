@@ -17,6 +17,22 @@ type vector9807 struct {
 	Inputs, Intermediates, Outputs map[string]string
 }
 
+// vectors are those of ristretto255: two of real records, one of a fake one.
+func vectors(t *testing.T) (all []vector9807) {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/rfc9807.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &all); err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 3 {
+		t.Fatalf("%d vectors, want 3", len(all))
+	}
+	return all
+}
+
 func unhex(t *testing.T, s string) []byte {
 	t.Helper()
 	if s == "" {
@@ -40,18 +56,7 @@ func scalar(t *testing.T, s string) *r255.Scalar {
 
 // T34: the oracle gives the bytes of the RFC, so what agrees with the oracle agrees with the RFC.
 func TestVectors(t *testing.T) {
-	raw, err := os.ReadFile("testdata/rfc9807.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var vectors []vector9807
-	if err := json.Unmarshal(raw, &vectors); err != nil {
-		t.Fatal(err)
-	}
-	if len(vectors) != 3 {
-		t.Fatalf("%d vectors, want 3", len(vectors))
-	}
-	for _, v := range vectors {
+	for _, v := range vectors(t) {
 		in := func(name string) []byte { return unhex(t, v.Inputs[name]) }
 		checked := 0
 		equal := func(name string, got []byte) {
