@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/peerd/peerd/cmd/internal/config"
+	"github.com/peerd/peerd/cmd/internal/doctor"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/auth"
 	"github.com/peerd/peerd/peer/control/server"
@@ -47,6 +48,7 @@ const (
 	metaStreams     = 8
 	manifestStreams = 16
 	getStreams      = 16
+	doctorStreams   = 2
 )
 
 // daemon is a running peerd.
@@ -155,6 +157,7 @@ func (d *daemon) serve() error {
 	d.host.Handle(shareserve.MetaProtocol, metaStreams, shareserve.NewLister(gate).Handle)
 	d.host.Handle(transferserve.ManifestProtocol, manifestStreams, bytes.Manifest)
 	d.host.Handle(transferserve.GetProtocol, getStreams, bytes.Get)
+	d.host.Handle(doctor.Protocol, doctorStreams, doctor.NewHelper(d.host, time.Now).Handle)
 	return nil
 }
 
