@@ -153,9 +153,13 @@ func CheckCreate(c string) error {
 // isShortReserved reports whether Windows may have made c as the 8.3 name of one that starts with [Reserved]: PEERD-~1 and the
 // like, or after some of them PE, four digits of a hash, and ~1.
 func isShortReserved(c string) bool {
-	head, number, ok := strings.Cut(strings.ToUpper(c), "~")
+	head, number, ok := strings.Cut(c, "~")
+	if !ok {
+		return false
+	}
+	head = strings.ToUpper(head)
 	number, _, _ = strings.Cut(number, ".")
-	if !ok || number == "" || strings.Trim(number, "0123456789") != "" {
+	if number == "" || strings.Trim(number, "0123456789") != "" {
 		return false
 	}
 	long := strings.ToUpper(Reserved[1:])

@@ -213,6 +213,9 @@ func TestFoldKey(t *testing.T) {
 		t.Error("different names have one key")
 	}
 	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if !unicode.IsGraphic(r) || unicode.In(r, unicode.Han, unicode.Hangul, unicode.Tangut, unicode.Yi, unicode.Egyptian_Hieroglyphs) {
+			continue // many, and without case
+		}
 		key := FoldKey(string(r))
 		for _, other := range []string{string(unicode.ToLower(r)), string(unicode.ToUpper(r)), norm.NFD.String(string(r)), key} {
 			if FoldKey(other) != key && r != 'İ' { // its small letter is i for unicode.ToLower, which knows no dot above

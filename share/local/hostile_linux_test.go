@@ -57,13 +57,11 @@ func testSwap(t *testing.T, open func(string, Options) *FS, other string, swaps 
 	defer wg.Wait()
 	wg.Go(func() {
 		defer done.Store(true)
-		for range swaps {
-			for _, name := range []string{"d", "file", "pipe"} {
-				name = filepath.Join(dir, name)
-				if err := unix.Renameat2(unix.AT_FDCWD, name, unix.AT_FDCWD, name+".link", unix.RENAME_EXCHANGE); err != nil {
-					t.Error(err)
-					return
-				}
+		for i := range 2 * swaps {
+			name := filepath.Join(dir, [...]string{"d", "file", "d", "pipe"}[i%4])
+			if err := unix.Renameat2(unix.AT_FDCWD, name, unix.AT_FDCWD, name+".link", unix.RENAME_EXCHANGE); err != nil {
+				t.Error(err)
+				return
 			}
 		}
 	})

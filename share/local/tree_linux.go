@@ -47,13 +47,8 @@ func (t kernelTree) root() (int, error) {
 	return fd, nil
 }
 
-// lookup opens what lies at p and stays inside while it goes there.
-func (t kernelTree) lookup(p share.Path, flags uint64) (int, error) {
-	root, err := t.root()
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(root)
+// beneath opens what lies at p below the open folder root, and stays inside while it goes there.
+func beneath(root int, p share.Path, flags uint64) (int, error) {
 	rel := p.String()
 	if rel == "" {
 		rel = "."
@@ -69,8 +64,9 @@ func (t kernelTree) lookup(p share.Path, flags uint64) (int, error) {
 	return fd, err
 }
 
-func (t kernelTree) stat(p share.Path) (status, error) {
-	fd, err := t.lookup(p, unix.O_PATH)
+// lookBeneath looks at what lies at p without opening it.
+func lookBeneath(root int, p share.Path) (status, error) {
+	fd, err := beneath(root, p, unix.O_PATH)
 	if err != nil {
 		return status{}, err
 	}
@@ -80,15 +76,29 @@ func (t kernelTree) stat(p share.Path) (status, error) {
 	return st, err
 }
 
+func (t kernelTree) stat(p share.Path) (status, error) {
+	root, err := t.root()
+	if err != nil {
+		return status{}, err
+	}
+	defer unix.Close(root)
+	return lookBeneath(root, p)
+}
+
 func (t kernelTree) open(p share.Path) (*os.File, error) {
-	st, err := t.stat(p)
+	root, err := t.root()
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(root)
+	st, err := lookBeneath(root, p)
 	if err == nil {
 		err = st.regular()
 	}
 	if err != nil {
 		return nil, err
 	}
-	fd, err := t.lookup(p, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_NOFOLLOW)
+	fd, err := beneath(root, p, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, err
 	}
@@ -103,12 +113,17 @@ func (t kernelTree) open(p share.Path) (*os.File, error) {
 }
 
 func (t kernelTree) dir(p share.Path) (dir, error) {
-	fd, err := t.lookup(p, unix.O_RDONLY|unix.O_DIRECTORY)
+	root, err := t.root()
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(root)
+	fd, err := beneath(root, p, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err == nil {
 		return kernelDir(fd), nil
 	}
 	if err == unix.ENOTDIR {
-		if st, serr := t.stat(p); serr != nil {
+		if st, serr := lookBeneath(root, p); serr != nil {
 			err = serr
 		} else if err = st.check(); err == nil {
 			err = errNoDir

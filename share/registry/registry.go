@@ -93,6 +93,9 @@ func (r *Registry) load(it item) error {
 	if err := r.checkPlace(it.Dir, it.WholeHome); err != nil {
 		return err
 	}
+	if _, err := r.item(it.ID); err == nil {
+		return fmt.Errorf("two shares have the ID %s", it.ID)
+	}
 	if err := r.clash(it.Share); err != nil {
 		return err
 	}
@@ -103,8 +106,7 @@ func (r *Registry) load(it item) error {
 // Add offers the folder s.Dir under s.Name, with sec for the slots. ID (unless the caller made one with [NewID], to bind
 // secrets to it), Created, Epochs and Mount are filled in and Dir is resolved; the share is given back as it stands.
 //
-// A name that is taken is a [peer.Conflict], a folder that must not be shared [peer.Usage], with
-// the reason.
+// A name that is taken is a [peer.Conflict], a folder that must not be shared [peer.Usage], with the reason.
 func (r *Registry) Add(s Share, sec Secrets, now time.Time) (Share, error) {
 	r.change.Lock()
 	defer r.change.Unlock()
