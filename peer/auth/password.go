@@ -9,17 +9,17 @@ import (
 
 	"github.com/bytemare/opaque"
 	"github.com/sethvargo/go-diceware/diceware"
-	"github.com/trustelem/zxcvbn"
 	"golang.org/x/text/secure/precis"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/auth/guess"
 )
 
 // What passwords are held to.
 const (
-	MaxPassword = 256 // bytes, in normal form
-	MinChosen   = 10  // characters of one that somebody made up
-	MinGuesses  = 1e8 // it takes to find one that somebody made up, by zxcvbn's estimate
+	MaxPassword = 256  // bytes, in normal form
+	MinChosen   = 10   // characters of one that somebody made up
+	MinGuesses  = 1e10 // it takes to find one that somebody made up, as [guess.Of] estimates
 
 	generatedWords = 5 // of 7,776: 64 bits
 )
@@ -84,7 +84,7 @@ func Generate() (string, error) {
 }
 
 // CheckChosen refuses a made-up password that is too easy to guess: shorter than [MinChosen] characters or found within
-// [MinGuesses]. Words that a guesser would think of first (names of the share, the computer, the user) go into known. The
+// [MinGuesses]. What a guesser would think of first (the share's name and comment) goes into known. The
 // limit is for guesses at the owner, which the [Throttle] counts by the day; only a generated password withstands who
 // stole record and keys.
 func CheckChosen(p Password, known ...string) error {
@@ -96,34 +96,22 @@ func CheckChosen(p Password, known ...string) error {
 	if utf8.RuneCount(p.text) < MinChosen {
 		return refuse(fmt.Sprintf("it is shorter than %d characters", MinChosen))
 	}
-	// The estimate's time grows faster than the length, and the beginning decides.
-	estimate := zxcvbn.PasswordStrength(truncate(string(p.text), 72), known)
-	if estimate.Guesses >= MinGuesses {
-		return nil
+	e := guess.Of(string(p.text), known...)
+	if e.Guesses < MinGuesses {
+		return refuse(fmt.Sprintf("it would be found within %s guesses: %s", inWords(e.Guesses), e.Pattern))
 	}
-	guesses := fmt.Sprintf("it would be found within %.0e guesses", math.Max(1, estimate.Guesses))
-	for _, m := range estimate.Sequence {
-		switch m.Pattern {
-		case "dictionary":
-			return refuse(guesses + ": it is built on a common word or name")
-		case "spatial":
-			return refuse(guesses + ": it is a row of keys")
-		case "repeat", "sequence":
-			return refuse(guesses + ": it repeats or counts")
-		case "date":
-			return refuse(guesses + ": it is built on a date")
-		}
-	}
-	return refuse(guesses)
+	return nil
 }
 
-// truncate cuts after so many characters.
-func truncate(s string, characters int) string {
-	for i := range s {
-		if characters == 0 {
-			return s[:i]
-		}
-		characters--
+// inWords rounds up to a unit that people read.
+func inWords(n float64) string {
+	switch {
+	case n < 1e3:
+		return "a thousand"
+	case n < 1e6:
+		return fmt.Sprintf("%.0f thousand", math.Ceil(n/1e3))
+	case n < 1e9:
+		return fmt.Sprintf("%.0f million", math.Ceil(n/1e6))
 	}
-	return s
+	return fmt.Sprintf("%.0f billion", math.Ceil(n/1e9))
 }

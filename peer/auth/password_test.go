@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -94,24 +95,44 @@ func TestCheckChosen(t *testing.T) {
 	}{
 		{"short", "shorter than 10 characters"},
 		{"äöüäöüäöü", "shorter than 10 characters"},
+		{"7fKq-2mPx", "shorter than 10 characters"},
 		{"password123", "common word"},
-		{"1234567890", "common word"},
+		{"P@ssw0rd2024", "common word"},
+		{"Summer2024!", "common word"},
+		{"iloveyou12", "common word"},
+		{"letmein1234", "common word"},
+		{"qwertyuiop", "common word"},
 		{"zxcvbnmasdfghjkl", "guesses"},
+		{"1234567890", "counts"},
+		{"abcdefghij", "counts"},
+		{"aaaaaaaaaa", "repeats"},
 		{"aaaaaaaaaaaaaaaaaaaaaaaa", "repeats"},
 		{"abcabcabcabcabc", "repeats"},
-		{"anna's holidays", ""},
 		{"holidaysholidays", "guesses"},
-		{"workgroup-docs", "common word"},
-		{"7fKq-2mPx-9s", ""},
+		{"holidays 2024!", "common word"},
+		{"workgroup-docs", "a name that others see"},
+		{"Workgroup2024", "a name that others see"},
+		{"annasfotos123", "a name that others see"},
+		{"Anna's Fotos 1", "a name that others see"},
+		{"correct horse battery staple", ""},
 		{"tidy otter beyond lunch", ""},
+		{"seven lilac tractors yodel", ""},
+		{"xk29-qpw7-mzt4", ""},
+		{"7fKq-2mPx-9s", ""},
 		{strings.Repeat("tidy otter beyond lunch ", 10), ""},
 	} {
-		err := auth.CheckChosen(strong(t, test.password), "docs", "workgroup", "anna")
+		err := auth.CheckChosen(strong(t, test.password), "docs", "workgroup", "Anna's Fotos")
 		switch {
 		case test.says == "" && err != nil:
 			t.Errorf("%q: %v", test.password, err)
-		case test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says) || peer.KindOf(err) != peer.Usage):
+		case test.says == "":
+		case err == nil || !strings.Contains(err.Error(), test.says) || peer.KindOf(err) != peer.Usage:
 			t.Errorf("%q: %v, want %q", test.password, err, test.says)
+		default:
+			var e *peer.Error
+			if !errors.As(err, &e) || !strings.Contains(e.Hint, "four or more words") {
+				t.Errorf("%q: %v says not what to do", test.password, err)
+			}
 		}
 	}
 }
