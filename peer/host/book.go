@@ -9,6 +9,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/limit"
 )
 
 // Limits of the addresses that are kept, which strangers choose.
@@ -125,7 +126,7 @@ func kindOf(a peer.Addr) addrKind {
 	if err != nil {
 		return noKind
 	}
-	if _, ok := addrIP(a); !ok {
+	if _, ok := limit.IP(a); !ok {
 		return noKind
 	}
 	last := a[len(a)-1].Protocol().Code

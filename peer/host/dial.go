@@ -22,6 +22,9 @@ const (
 	headStart = 300 * time.Millisecond // of TCP before QUIC
 )
 
+// lanePause is how long a peer that could not be dialled, but dialled us, is left with the lanes that there are.
+const lanePause = 30 * time.Second
+
 type laneKey struct {
 	id   peer.ID
 	lane int
@@ -48,7 +51,7 @@ func (h *Host) Open(ctx context.Context, id peer.ID, proto string, lane int) (pe
 		return nil, fail(peer.Usage, fmt.Errorf("there is no lane %d", lane))
 	case id == h.id:
 		return nil, fail(peer.Usage, errors.New("it is this peer itself"))
-	case !h.gate.trusts(id):
+	case !h.gate.Trusts(id):
 		return nil, fail(peer.Denied, errors.New("the peer is blocked here"))
 	}
 	for retried := false; ; retried = true {
@@ -56,17 +59,11 @@ func (h *Host) Open(ctx context.Context, id peer.ID, proto string, lane int) (pe
 		if err != nil {
 			return nil, err
 		}
-		s, err := l.conn.NewStream(ctx)
-		if err == nil {
-			err = s.SetProtocol(protocol.ID(proto))
-		}
+		s, err := openOn(ctx, l, proto)
 		switch {
 		case err == nil:
-			return &outStream{inStream{s}, multistream.NewMSSelect(s, proto)}, nil
+			return s, nil
 		case errors.Is(err, network.ErrResourceLimitExceeded):
-			if s != nil {
-				s.Reset()
-			}
 			return nil, fail(peer.Busy, err)
 		case ctx.Err() != nil:
 			return nil, fail(peer.Unreachable, ctx.Err())
@@ -78,10 +75,28 @@ func (h *Host) Open(ctx context.Context, id peer.ID, proto string, lane int) (pe
 	}
 }
 
+// openOn opens a stream on one connection.
+func openOn(ctx context.Context, l *link, proto string) (*outStream, error) {
+	s, err := l.conn.NewStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.SetProtocol(protocol.ID(proto)); err != nil {
+		s.Reset()
+		return nil, err
+	}
+	return &outStream{inStream{s}, multistream.NewMSSelect(s, proto)}, nil
+}
+
 // link finds or dials the lane's connection.
 func (h *Host) link(ctx context.Context, key laneKey) (*link, error) {
 	h.mu.Lock()
 	if l := h.linkOf(key); l != nil {
+		h.mu.Unlock()
+		return l, nil
+	}
+	first := laneKey{key.id, 0}
+	if l := h.linkOf(first); l != nil && time.Now().Before(l.alone) {
 		h.mu.Unlock()
 		return l, nil
 	}
@@ -97,10 +112,9 @@ func (h *Host) link(ctx context.Context, key laneKey) (*link, error) {
 			d.link, d.err = h.dial(h.ctx, key)
 			h.mu.Lock()
 			delete(h.dials, key)
-			if d.err != nil && key.lane > 0 {
-				if l := h.linkOf(laneKey{key.id, 0}); l != nil {
-					d.link, d.err = l, nil
-				}
+			if l := h.linkOf(first); d.err != nil && l != nil {
+				l.alone = time.Now().Add(lanePause)
+				d.link, d.err = l, nil
 			}
 			h.mu.Unlock()
 			close(d.done)
@@ -123,7 +137,7 @@ func (h *Host) dial(ctx context.Context, key laneKey) (*link, error) {
 	var tcp, quic []peer.Addr
 	for _, a := range h.book.addrs(key.id) {
 		switch {
-		case !h.gate.allows(a):
+		case !h.gate.Allows(a):
 		case kindOf(a) == tcpKind:
 			tcp = append(tcp, a)
 		default:

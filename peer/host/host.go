@@ -39,6 +39,8 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/limit"
+	"github.com/peerd/peerd/peer/host/secure"
 )
 
 // DefaultPort is where a peer listens when nothing else is said, on TCP and UDP.
@@ -47,6 +49,9 @@ const DefaultPort = 4455
 // closeGrace is how long Close waits for handlers to say goodbye before it cuts their streams off, and then again for
 // them to return.
 const closeGrace = 2 * time.Second
+
+// flushTimeout is how long Close waits for the last words of handlers to arrive.
+const flushTimeout = 250 * time.Millisecond
 
 // Config says how a Host is to be. Only Key must be set.
 type Config struct {
@@ -75,7 +80,7 @@ type Host struct {
 	cfg  Config
 	id   peer.ID
 	log  *slog.Logger
-	gate *gate
+	gate *limit.Gate
 
 	limits network.ResourceManager
 	store  peerstore.Peerstore
@@ -127,7 +132,7 @@ func New(cfg Config) (*Host, error) {
 
 	h := &Host{
 		cfg: cfg, id: id, log: cfg.Logger,
-		gate:     &gate{allowPublic: cfg.AllowPublic, blocked: cfg.Blocked},
+		gate:     &limit.Gate{AllowPublic: cfg.AllowPublic, Blocked: cfg.Blocked},
 		feed:     newFeed(),
 		book:     newBook(),
 		protocol: multistream.NewMultistreamMuxer[string](),
@@ -153,7 +158,7 @@ func orDefault(d, def time.Duration) time.Duration {
 // start builds what go-libp2p's own host would, and listens.
 func (h *Host) start() (err error) {
 	fail := func(err error) error { return &peer.Error{Op: "start host", Err: err} }
-	if h.limits, err = newLimits(); err != nil {
+	if h.limits, err = limit.New(); err != nil {
 		return fail(err)
 	}
 	if h.store, err = pstoremem.NewPeerstore(); err != nil {
@@ -186,12 +191,11 @@ func (h *Host) start() (err error) {
 }
 
 func (h *Host) makeTransports() error {
-	muxers := []upgrader.StreamMuxer{{ID: muxerID, Muxer: newMuxer(h.cfg.DeadAfter)}}
-	tls, err := newSecurity(h.cfg.Key, muxers, h.cfg.DeadAfter)
+	tls, muxers, err := secure.New(h.cfg.Key, h.cfg.DeadAfter)
 	if err != nil {
 		return err
 	}
-	up, err := upgrader.New([]sec.SecureTransport{tls}, muxers, nil, h.limits, h.gate, upgrader.WithAcceptTimeout(acceptTimeout))
+	up, err := upgrader.New([]sec.SecureTransport{tls}, muxers, nil, h.limits, h.gate, upgrader.WithAcceptTimeout(limit.AcceptTimeout))
 	if err != nil {
 		return err
 	}
@@ -237,7 +241,7 @@ func (h *Host) admitQUIC(ctx context.Context, client *quic.ClientInfo) (context.
 	if err != nil {
 		return ctx, err
 	}
-	if !h.gate.allows(addr) {
+	if !h.gate.Allows(addr) {
 		return ctx, errors.New("the address is not let in")
 	}
 	scope, err := h.limits.OpenConnection(network.DirInbound, false, addr)
@@ -248,9 +252,28 @@ func (h *Host) admitQUIC(ctx context.Context, client *quic.ClientInfo) (context.
 	return network.WithConnManagementScope(ctx, scope), nil
 }
 
-// LogLibraryTo sends what go-libp2p itself logs, which is little and means trouble, to l instead of standard error. It holds
-// for the whole process and only if called before the first [New]; a program's main may do so.
-func LogLibraryTo(l *slog.Logger) { gologshim.SetDefaultHandler(l.Handler()) }
+// LogLibraryTo sends what go-libp2p itself logs to l instead of standard error, at level Debug: its errors are mostly peers
+// that went away. It holds for the whole process, and only if called before the first [New]; a program's main may do so.
+func LogLibraryTo(l *slog.Logger) { gologshim.SetDefaultHandler(debugHandler{l.Handler()}) }
+
+// debugHandler logs everything at level Debug.
+type debugHandler struct{ slog.Handler }
+
+func (h debugHandler) Enabled(ctx context.Context, _ slog.Level) bool {
+	return h.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+func (h debugHandler) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = slog.LevelDebug
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h debugHandler) WithAttrs(a []slog.Attr) slog.Handler {
+	return debugHandler{h.Handler.WithAttrs(a)}
+}
+func (h debugHandler) WithGroup(name string) slog.Handler {
+	return debugHandler{h.Handler.WithGroup(name)}
+}
 
 // ID is this peer's ID.
 func (h *Host) ID() peer.ID { return h.id }
@@ -277,9 +300,18 @@ func (h *Host) Close() error {
 func (h *Host) close() error {
 	h.mu.Lock()
 	h.closing = true
+	var busy []*link
+	for _, links := range h.links {
+		for _, l := range links {
+			if l.conn.Stat().NumStreams > 0 {
+				busy = append(busy, l)
+			}
+		}
+	}
 	h.mu.Unlock()
 	h.cancel()
 	waitFor(&h.serving, closeGrace)
+	flush(busy)
 
 	if h.swarm != nil {
 		h.swarm.Close()
@@ -299,6 +331,23 @@ func (h *Host) close() error {
 		err = errors.Join(err, h.limits.Close())
 	}
 	return err
+}
+
+// flush waits a little for what was written on connections to arrive, since closing one drops what is still on its way: a
+// ping that comes back went behind it.
+func flush(links []*link) {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	var g sync.WaitGroup
+	for _, l := range links {
+		g.Go(func() {
+			if s, err := openOn(ctx, l, pingProtocol); err == nil {
+				// Without an answer there is nobody to say goodbye to.
+				_, _ = ping(ctx, s, flushTimeout)
+			}
+		})
+	}
+	g.Wait()
 }
 
 // waitFor reports whether the group was done in time.

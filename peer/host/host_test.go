@@ -1,7 +1,6 @@
 package host_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -15,7 +14,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	ma "github.com/multiformats/go-multiaddr"
-	"go.uber.org/goleak"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/host"
@@ -118,18 +117,38 @@ func TestStreamKnowsItsPeer(t *testing.T) {
 	}
 }
 
-func TestLaneZeroUsesInboundConnection(t *testing.T) {
-	hosts := peertest.Hosts(t, 2)
+// silent is an address where the kernel accepts connections and nobody ever says a word.
+func silent(t *testing.T) peer.Addr {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	a, err := manet.FromNetAddr(l.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestPeerThatCannotBeDialled(t *testing.T) {
+	const dialTimeout = time.Second
+	hosts := peertest.Hosts(t, 2, func(c *host.Config) { c.DialTimeout = dialTimeout })
 	a, b := hosts[0], hosts[1]
 	a.Handle(echo, 4, serveEcho)
 	if _, err := a.Ping(within(t, 10*time.Second), b.ID()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "b sees the connection", func() bool { return b.Connected(a.ID()) })
-	b.Forget(a.ID()) // so it can't dial
-	for _, lane := range []int{0, 1} {
+	b.Learn(a.ID(), []peer.Addr{silent(t)})
+	for i, lane := range []int{0, 1, 1, 1, 1, 1, 2, 3} {
+		start := time.Now()
 		if err := roundTrip(t, b, a.ID(), lane, "back"); err != nil {
 			t.Errorf("lane %d: %v", lane, err)
+		}
+		if d := time.Since(start); d > dialTimeout && i != 1 {
+			t.Errorf("lane %d was dialled again, for %v", lane, d)
 		}
 	}
 }
@@ -205,7 +224,7 @@ func TestQUICWhereTCPIsClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed, err := ma.NewMultiaddr("/ip4/127.0.0.1/tcp/" + l.Addr().String()[len("127.0.0.1:"):])
+	closed, err := manet.FromNetAddr(l.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,16 +240,7 @@ func TestQUICWhereTCPIsClosed(t *testing.T) {
 func TestQUICWhereTCPIsSilent(t *testing.T) {
 	a, b := peertest.Start(t), peertest.Start(t)
 	b.Handle(echo, 4, serveEcho)
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts by the kernel, and never says a word
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	silent, err := ma.NewMultiaddr("/ip4/127.0.0.1/tcp/" + l.Addr().String()[len("127.0.0.1:"):])
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Learn(b.ID(), append([]peer.Addr{silent}, only(b.Addrs(), true)...))
+	a.Learn(b.ID(), append([]peer.Addr{silent(t)}, only(b.Addrs(), true)...))
 	start := time.Now()
 	if err := roundTrip(t, a, b.ID(), 0, "by QUIC"); err != nil {
 		t.Fatal(err)
@@ -265,13 +275,8 @@ func TestUnreachable(t *testing.T) {
 		})
 	}
 	t.Run("caller gives up", func(t *testing.T) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		a.Learn(b.ID(), []peer.Addr{ma.StringCast("/ip4/127.0.0.1/tcp/" + l.Addr().String()[len("127.0.0.1:"):])})
-		_, err = a.Open(within(t, 50*time.Millisecond), b.ID(), echo, 0)
+		a.Learn(b.ID(), []peer.Addr{silent(t)})
+		_, err := a.Open(within(t, 50*time.Millisecond), b.ID(), echo, 0)
 		if !errors.Is(err, context.DeadlineExceeded) || peer.KindOf(err) != peer.Unreachable {
 			t.Errorf("got %v", err)
 		}
@@ -281,67 +286,6 @@ func TestUnreachable(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-}
-
-func TestUnknownProtocol(t *testing.T) {
-	hosts := peertest.Hosts(t, 2)
-	if err := roundTrip(t, hosts[0], hosts[1].ID(), 0, "x"); err == nil || !strings.Contains(err.Error(), "protocol") {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestStreamCaps(t *testing.T) {
-	hosts := peertest.Hosts(t, 2)
-	a, b := hosts[0], hosts[1]
-	release := make(chan struct{})
-	defer close(release)
-	b.Handle(echo, 2, func(_ context.Context, s peer.Stream) error {
-		io.WriteString(s, "in")
-		<-release
-		return nil
-	})
-	open := func() error {
-		s, err := a.Open(within(t, 10*time.Second), b.ID(), echo, 0)
-		if err != nil {
-			return err
-		}
-		t.Cleanup(func() { s.Reset() })
-		_, err = io.ReadFull(s, make([]byte, 2))
-		return err
-	}
-	for range 2 {
-		if err := open(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := open(); peer.KindOf(err) != peer.Busy {
-		t.Errorf("a third stream: %v", err)
-	}
-	release <- struct{}{}
-	eventually(t, "a place is free again", func() bool { return open() == nil })
-}
-
-func TestHandlerPanics(t *testing.T) {
-	hosts := peertest.Hosts(t, 2)
-	a, b := hosts[0], hosts[1]
-	b.Handle(echo, 1, func(context.Context, peer.Stream) error { panic("oh") })
-	for range 3 { // its place is given back
-		if err := roundTrip(t, a, b.ID(), 0, "x"); err == nil || peer.KindOf(err) == peer.Busy {
-			t.Errorf("got %v, want a reset", err)
-		}
-	}
-	b.Handle(echo, 1, serveEcho)
-	if err := roundTrip(t, a, b.ID(), 0, "x"); err != nil {
-		t.Errorf("after the panic: %v", err)
-	}
-}
-
-func TestHandlerErrorResets(t *testing.T) {
-	hosts := peertest.Hosts(t, 2)
-	hosts[1].Handle(echo, 1, func(context.Context, peer.Stream) error { return errors.New("no") })
-	if err := roundTrip(t, hosts[0], hosts[1].ID(), 0, "x"); err == nil {
-		t.Error("the stream ended in order")
-	}
 }
 
 func TestBlocked(t *testing.T) {
@@ -434,71 +378,4 @@ func TestDeadConnectionIsReplaced(t *testing.T) {
 		b.Disconnect(a.ID()) // a may not have noticed yet
 		eventually(t, "a new stream works", func() bool { return roundTrip(t, a, b.ID(), 0, "x") == nil })
 	}
-}
-
-func TestCloseEndsStreamsAndGoroutines(t *testing.T) {
-	before := goleak.IgnoreCurrent()
-	a, err := host.New(host.Config{Key: peertest.Key(t), Listen: []string{"127.0.0.1:0"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := host.New(host.Config{Key: peertest.Key(t), Listen: []string{"127.0.0.1:0"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.Handle("/test/bye/1", 4, func(ctx context.Context, s peer.Stream) error {
-		io.WriteString(s, "hi")
-		<-ctx.Done()
-		_, err := io.WriteString(s, "bye")
-		return err
-	})
-	b.Handle(echo, 4, serveEcho) // blocks in a read and says nothing
-	var streams []peer.Stream
-	for _, quic := range []bool{false, true} {
-		a.Disconnect(b.ID())
-		a.Learn(b.ID(), only(b.Addrs(), quic))
-		for _, proto := range []string{"/test/bye/1", echo} {
-			s, err := a.Open(within(t, 10*time.Second), b.ID(), proto, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := s.Write([]byte("hi")); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.ReadFull(s, make([]byte, 2)); err != nil {
-				t.Fatal(err)
-			}
-			if quic {
-				streams = append(streams, s)
-			}
-		}
-	}
-	ended := make(chan []byte, 2)
-	for _, s := range streams {
-		go func() {
-			rest, _ := io.ReadAll(s)
-			ended <- rest
-		}()
-	}
-	start := time.Now()
-	if err := b.Close(); err != nil {
-		t.Error(err)
-	}
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("closing took %v", d)
-	}
-	first, second := <-ended, <-ended
-	if !bytes.Equal(first, []byte("bye")) && !bytes.Equal(second, []byte("bye")) {
-		t.Errorf("the streams ended with %q and %q; want a goodbye", first, second)
-	}
-	if err := a.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := a.Close(); err != nil {
-		t.Errorf("closing again: %v", err)
-	}
-	if _, err := a.Open(context.Background(), b.ID(), echo, 0); err == nil {
-		t.Error("a closed host opens streams")
-	}
-	goleak.VerifyNone(t, before)
 }

@@ -19,7 +19,7 @@ func (h *Host) Identify(ctx context.Context, addr peer.Addr) (peer.ID, error) {
 	fail := func(err error) (peer.ID, error) {
 		return "", &peer.Error{Op: "connect", Path: addr.String(), Kind: peer.Unreachable, Err: explain(err), Hint: `run "peerd doctor"`}
 	}
-	if kindOf(addr) != tcpKind || !h.gate.allows(addr) {
+	if kindOf(addr) != tcpKind || !h.gate.Allows(addr) {
 		return fail(fmt.Errorf("not an address to connect to"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.DialTimeout)

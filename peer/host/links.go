@@ -12,10 +12,11 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/limit"
 )
 
 // MaxLanes is how many connections a peer may have dialled to another at a time; lanes are numbered from 0.
-const MaxLanes = 4
+const MaxLanes = limit.MaxLanes
 
 // inboundLane is the lane of a connection that the other side dialled.
 const inboundLane = -1
@@ -27,6 +28,7 @@ type link struct {
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
 	quiet  time.Duration // without streams so far, as closeIdle counts
+	alone  time.Time     // until then no other lane is dialled
 }
 
 // connected enters a connection that the swarm took; no stream of it was accepted yet.

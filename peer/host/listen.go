@@ -14,6 +14,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/limit"
 )
 
 // freePortTries is how often a free port is looked for that TCP and UDP of all families have in common.
@@ -201,7 +202,7 @@ func (h *Host) Addrs() []peer.Addr {
 		if kind == noKind {
 			continue
 		}
-		ip, _ := addrIP(l)
+		ip, _ := limit.IP(l)
 		if !ip.IsUnspecified() {
 			addrs = append(addrs, l)
 			continue

@@ -30,8 +30,9 @@ type service struct {
 }
 
 // Handle serves a protocol. A peer may have perPeer streams of it open at a time, and all peers together 32 times as many;
-// what exceeds that is reset, which the other side sees as Busy. The context that h gets ends with the connection and with
-// the host. h sets its own deadlines. A panic in it is logged and resets the stream.
+// what exceeds that is reset, which the other side sees as Busy. The handler's context ends with the connection and when
+// the host begins to close; reads from the stream then fail, and a last word may still be written. The handler sets its
+// own deadlines. A panic in it is logged and resets the stream.
 //
 // Handle may be called at any time, and replaces an earlier handler for new streams.
 func (h *Host) Handle(proto string, perPeer int, handler peer.Handler) {
@@ -111,6 +112,8 @@ func (h *Host) serve(s network.Stream) {
 
 // run calls the handler and makes an error of its panic.
 func (h *Host) run(ctx context.Context, svc *service, s peer.Stream) (err error) {
+	stop := context.AfterFunc(ctx, func() { s.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)

@@ -109,10 +109,15 @@ func (h *Host) Ping(ctx context.Context, id peer.ID) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	return ping(ctx, s, h.cfg.DeadAfter)
+}
+
+// ping runs a stream of the ping protocol to its end, within a time.
+func ping(ctx context.Context, s peer.Stream, timeout time.Duration) (time.Duration, error) {
 	defer s.Close()
 	stop := context.AfterFunc(ctx, func() { s.Reset() })
 	defer stop()
-	if err := s.SetDeadline(time.Now().Add(h.cfg.DeadAfter)); err != nil {
+	if err := s.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return 0, err
 	}
 	start := time.Now()

@@ -1,4 +1,6 @@
-package host
+// Package secure is what runs on a TCP connection: TLS 1.3 and yamux, both go-libp2p's, on a connection that is watched for
+// the other side's death and that is written to and read from in large units.
+package secure
 
 import (
 	"context"
@@ -16,9 +18,8 @@ import (
 	"github.com/libp2p/go-yamux/v5"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/limit"
 )
-
-const muxerID = yamuxer.ID
 
 // Sizes in bytes.
 const (
@@ -30,14 +31,28 @@ const (
 	gatherFrom = 1 << 10
 )
 
-// newMuxer makes yamux with frames as large as our writes and a window that covers a fast path from the start.
+// New makes the security transport of a peer with that key, and the muxer to be used on it. A connection of which the
+// other side does not answer for deadAfter fails.
+func New(key crypto.PrivKey, deadAfter time.Duration) (sec.SecureTransport, []upgrader.StreamMuxer, error) {
+	muxers := []upgrader.StreamMuxer{{ID: yamuxer.ID, Muxer: newMuxer(deadAfter)}}
+	t, err := libp2ptls.New(libp2ptls.ID, key, muxers)
+	if err != nil {
+		return nil, nil, err
+	}
+	buffers := &sync.Pool{New: func() any { return new([wireBuffer]byte) }}
+	return &security{t, buffers, deadAfter}, muxers, nil
+}
+
+// newMuxer makes yamux with frames as large as our writes. Windows start small and grow on paths that need it, since only
+// the 256 KiB that a stream starts with, and what it grows by, is counted against the limits of memory. How long the path
+// is must be measured under load, and so more often than by default.
 func newMuxer(deadAfter time.Duration) network.Multiplexer {
 	cfg := yamux.DefaultConfig()
-	cfg.AcceptBacklog = maxPeerStreams
-	cfg.MaxIncomingStreams = maxPeerStreams
+	cfg.AcceptBacklog = limit.PeerStreams
+	cfg.MaxIncomingStreams = limit.PeerStreams
 	cfg.MaxMessageSize = maxFrame
-	cfg.InitialStreamWindowSize = 1 << 20
 	cfg.MaxStreamWindowSize = 8 << 20
+	cfg.MeasureRTTInterval = 10 * time.Second
 	cfg.ReadBufSize = 0 // TLS buffers
 	cfg.LogOutput = io.Discard
 	cfg.ConnectionWriteTimeout = deadAfter
@@ -53,14 +68,6 @@ type security struct {
 	*libp2ptls.Transport
 	buffers   *sync.Pool // of *[wireBuffer]byte
 	deadAfter time.Duration
-}
-
-func newSecurity(key crypto.PrivKey, muxers []upgrader.StreamMuxer, deadAfter time.Duration) (*security, error) {
-	t, err := libp2ptls.New(libp2ptls.ID, key, muxers)
-	if err != nil {
-		return nil, err
-	}
-	return &security{t, &sync.Pool{New: func() any { return new([wireBuffer]byte) }}, deadAfter}, nil
 }
 
 func (s *security) SecureInbound(ctx context.Context, raw net.Conn, id peer.ID) (sec.SecureConn, error) {

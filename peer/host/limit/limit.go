@@ -1,10 +1,13 @@
-package host
+// Package limit says who may connect, and how much of this computer's means connections and streams may take. Each limit
+// is there because a stranger on the network could otherwise use it up.
+package limit
 
 import (
 	"errors"
 	"net/netip"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -16,41 +19,55 @@ import (
 	"github.com/peerd/peerd/peer"
 )
 
-// acceptTimeout bounds the handshake of an inbound TCP connection. On a local network it takes milliseconds.
-const acceptTimeout = 5 * time.Second
+// AcceptTimeout bounds the handshake of an inbound TCP connection. On a local network it takes milliseconds.
+const AcceptTimeout = 5 * time.Second
 
-// Limits of connections. A peer may have MaxLanes connections out to another and be dialled for as many. Per address it is
-// twice that, as two daemons may run on one computer.
+// MaxLanes is how many connections a peer may have dialled to another at a time.
+const MaxLanes = 4
+
+// Limits of connections. Per address there may be twice what two peers have in both directions, as two daemons may run on
+// one computer.
 const (
-	maxInbound     = 256 // connections
-	maxOutbound    = 256
-	maxHandshakes  = 64 // connections whose peer is not known yet
-	maxLoopback    = 224
-	maxPerAddress  = 4 * MaxLanes
-	maxPerSubnet   = 512 // addresses of one IPv6 /64
-	maxPeerStreams = 64  // inbound, and as many outbound twice over
-	maxPeerMemory  = 16 << 20
-	maxMemory      = 128 << 20
+	maxInbound    = 256
+	maxOutbound   = 256
+	maxHandshakes = 64 // inbound connections whose peer is not known yet
+	maxLoopback   = 224
+	maxPerAddress = 4 * MaxLanes
+	maxPerSubnet  = 512 // of one IPv6 /64
 )
 
-// newLimits makes the resource manager. Nothing in it is scaled to the machine: a peer's needs don't grow with it.
+// PeerStreams is how many streams two peers may have with each other, all protocols and directions together.
+const PeerStreams = 64
+
+// Limits of streams. Each stream has 256 KiB reserved for it, and windows may grow while half of the memory is free. So
+// memory for twice the streams is what makes sure that there is always some for the next stream: yamux never gives back
+// the place among those under way of a stream that got none (go-yamux v5.1.0, Session.OpenStream).
+const (
+	maxStreams    = 512
+	maxOneWay     = 384 // inbound or outbound, so that neither side's requests keep the other's out
+	streamMemory  = 256 << 10
+	maxMemory     = 2 * maxStreams * streamMemory
+	maxPeerMemory = 2 * PeerStreams * streamMemory
+)
+
+// New makes the resource manager. Nothing in it is scaled to the machine: a peer's needs don't grow with it.
 //
 // go-libp2p counts IPv6 addresses by /56 and lets 8 connections in from each, which is 8 computers of a local network
 // (libp2p/go-libp2p#3431); here they count by themselves. Loopback, which it does not limit at all, has a bound of its own.
-func newLimits() (network.ResourceManager, error) {
+func New() (network.ResourceManager, error) {
 	system := rcmgr.ResourceLimits{
 		Conns: maxInbound + maxOutbound, ConnsInbound: maxInbound, ConnsOutbound: maxOutbound, FD: maxInbound + maxOutbound,
-		Streams: 4096, StreamsInbound: 2048, StreamsOutbound: 4096, Memory: maxMemory,
+		Streams: maxStreams, StreamsInbound: maxOneWay, StreamsOutbound: maxOneWay, Memory: maxMemory,
 	}
 	perPeer := rcmgr.ResourceLimits{
 		Conns: 2 * MaxLanes, ConnsInbound: 2 * MaxLanes, ConnsOutbound: 2 * MaxLanes, FD: 2 * MaxLanes,
-		Streams: 3 * maxPeerStreams, StreamsInbound: maxPeerStreams, StreamsOutbound: 2 * maxPeerStreams, Memory: maxPeerMemory,
+		Streams: PeerStreams, StreamsInbound: PeerStreams, StreamsOutbound: PeerStreams, Memory: maxPeerMemory,
 	}
 	limits := rcmgr.PartialLimitConfig{
 		System: system,
 		Transient: rcmgr.ResourceLimits{
 			Conns: maxHandshakes + maxOutbound, ConnsInbound: maxHandshakes, ConnsOutbound: maxOutbound, FD: maxHandshakes + maxOutbound,
-			Streams: 512, StreamsInbound: 256, StreamsOutbound: 512, Memory: maxMemory / 4,
+			Streams: maxOneWay, StreamsInbound: maxOneWay / 2, StreamsOutbound: maxOneWay, Memory: maxMemory / 4,
 		},
 		// Nothing is on an allowlist.
 		AllowlistedSystem:    rcmgr.ResourceLimits{Conns: rcmgr.BlockAllLimit, Streams: rcmgr.BlockAllLimit},
@@ -110,15 +127,15 @@ type inboundRate struct {
 
 func (m *inboundRate) OpenConnection(dir network.Direction, usefd bool, addr ma.Multiaddr) (network.ConnManagementScope, error) {
 	if dir == network.DirInbound {
-		if ip, ok := addrIP(addr); ok && !m.limiter.Allow(ip) {
+		if ip, ok := IP(addr); ok && !m.limiter.Allow(ip) {
 			return nil, errors.New("connections come in too fast")
 		}
 	}
 	return m.ResourceManager.OpenConnection(dir, usefd, addr)
 }
 
-// addrIP is the IP address that a multiaddr begins with, without its zone.
-func addrIP(addr ma.Multiaddr) (netip.Addr, bool) {
+// IP is the IP address that a multiaddr begins with, without its zone.
+func IP(addr ma.Multiaddr) (netip.Addr, bool) {
 	ip, err := manet.ToIP(addr)
 	if err != nil {
 		return netip.Addr{}, false
@@ -130,35 +147,47 @@ func addrIP(addr ma.Multiaddr) (netip.Addr, bool) {
 // sharedSpace is RFC 6598's, which VPNs between own computers use.
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
-// gate decides who may connect and be connected to, for both directions and both transports.
-type gate struct {
-	allowPublic bool
-	blocked     func(peer.ID) bool
+// Gate decides who may connect and be connected to, for both directions and all transports. It is a libp2p
+// ConnectionGater.
+type Gate struct {
+	AllowPublic bool
+	Blocked     func(peer.ID) bool // safe for concurrent use
 }
 
-// allows reports whether an address is one to talk to: loopback, private (RFC 1918, RFC 4193), link-local or shared
+var _ connmgr.ConnectionGater = (*Gate)(nil)
+
+// Allows reports whether an address is one to talk to: loopback, private (RFC 1918, RFC 4193), link-local or shared
 // (RFC 6598), and any if so configured.
-func (g *gate) allows(addr ma.Multiaddr) bool {
-	ip, ok := addrIP(addr)
+func (g *Gate) Allows(addr ma.Multiaddr) bool {
+	ip, ok := IP(addr)
 	if !ok || ip.IsUnspecified() || ip.IsMulticast() {
 		return false
 	}
-	return g.allowPublic || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || sharedSpace.Contains(ip)
+	return g.AllowPublic || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || sharedSpace.Contains(ip)
 }
 
-// trusts reports whether a peer may connect at all. Keys other than Ed25519 are refused: large RSA keys burn time in the
+// Trusts reports whether a peer may connect at all. Keys other than Ed25519 are refused: large RSA keys burn time in the
 // handshake (CVE-2023-39533), and a peer has one kind of ID.
-func (g *gate) trusts(id peer.ID) bool {
+func (g *Gate) Trusts(id peer.ID) bool {
 	key, err := id.ExtractPublicKey()
-	return err == nil && key.Type() == crypto.Ed25519 && !g.blocked(id)
+	return err == nil && key.Type() == crypto.Ed25519 && !g.Blocked(id)
 }
 
-func (g *gate) InterceptPeerDial(id peer.ID) bool                { return g.trusts(id) }
-func (g *gate) InterceptAddrDial(_ peer.ID, a ma.Multiaddr) bool { return g.allows(a) }
-func (g *gate) InterceptAccept(c network.ConnMultiaddrs) bool    { return g.allows(c.RemoteMultiaddr()) }
-func (g *gate) InterceptUpgraded(c network.Conn) (bool, control.DisconnectReason) {
-	return g.trusts(c.RemotePeer()), 0
+// InterceptPeerDial implements ConnectionGater.
+func (g *Gate) InterceptPeerDial(id peer.ID) bool { return g.Trusts(id) }
+
+// InterceptAddrDial implements ConnectionGater.
+func (g *Gate) InterceptAddrDial(_ peer.ID, a ma.Multiaddr) bool { return g.Allows(a) }
+
+// InterceptAccept implements ConnectionGater.
+func (g *Gate) InterceptAccept(c network.ConnMultiaddrs) bool { return g.Allows(c.RemoteMultiaddr()) }
+
+// InterceptSecured implements ConnectionGater.
+func (g *Gate) InterceptSecured(_ network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
+	return g.Trusts(id)
 }
-func (g *gate) InterceptSecured(_ network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
-	return g.trusts(id)
+
+// InterceptUpgraded implements ConnectionGater.
+func (g *Gate) InterceptUpgraded(c network.Conn) (bool, control.DisconnectReason) {
+	return g.Trusts(c.RemotePeer()), 0
 }

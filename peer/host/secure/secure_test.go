@@ -1,0 +1,127 @@
+package secure
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/sec"
+)
+
+// recordConn cuts each write into records, as TLS does.
+type recordConn struct {
+	sec.SecureConn // nil: only Write is called
+	below          *belowTLS
+}
+
+func (c recordConn) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var m int
+		m, err = c.below.Write(b[n:min(n+16<<10, len(b))])
+		n += m
+	}
+	return n, err
+}
+
+// countConn counts the writes that reach the network.
+type countConn struct {
+	net.Conn
+	writes int
+}
+
+func (c *countConn) Write(b []byte) (int, error) { c.writes++; return c.Conn.Write(b) }
+
+func TestBelowTLSGathers(t *testing.T) {
+	near, far := tcpPair(t)
+	count := &countConn{Conn: near}
+	buffers := &sync.Pool{New: func() any { return new([wireBuffer]byte) }}
+	below := &belowTLS{Conn: count, buffers: buffers}
+	out := &gatheredConn{recordConn{below: below}, below}
+	in := &belowTLS{Conn: far, buffers: buffers}
+
+	var want bytes.Buffer
+	done := make(chan []byte)
+	go func() {
+		var got bytes.Buffer
+		buf := make([]byte, 17<<10)
+		for {
+			n, err := in.Read(buf[:1+rand.IntN(len(buf))])
+			got.Write(buf[:n])
+			if err != nil {
+				break
+			}
+		}
+		done <- got.Bytes()
+	}()
+	sizes := []int{1, gatherFrom - 1, gatherFrom, 16 << 10, 100_000, maxFrame, maxFrame + 12, wireBuffer, wireBuffer + 1, 1 << 20}
+	for i := range 200 {
+		b := make([]byte, sizes[i%len(sizes)])
+		for j := range b {
+			b[j] = byte(rand.Uint32())
+		}
+		want.Write(b)
+		before := count.writes
+		if n, err := out.Write(b); n != len(b) || err != nil {
+			t.Fatal(n, err)
+		}
+		if n := count.writes - before; n > 1+len(b)/wireBuffer+1 {
+			t.Errorf("a write of %d bytes became %d", len(b), n)
+		}
+		if below.out != nil {
+			t.Fatal("a buffer is kept between writes")
+		}
+	}
+	near.Close()
+	if got := <-done; !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("%d bytes arrived changed, of %d", len(got), want.Len())
+	}
+	if in.in != nil {
+		t.Error("a buffer is kept after the last read")
+	}
+}
+
+func TestBelowTLSWaitsWithoutBuffer(t *testing.T) {
+	near, far := tcpPair(t)
+	in := &belowTLS{Conn: near, buffers: &sync.Pool{New: func() any {
+		t.Error("an idle connection took a buffer")
+		return new([wireBuffer]byte)
+	}}}
+	if _, err := far.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(in, make([]byte, 3)); err != nil { // filled: there may be more
+		t.Fatal(err)
+	}
+	in.buffers.New = func() any { return new([wireBuffer]byte) }
+	b := make([]byte, 100)
+	if n, err := in.Read(b); err != nil || string(b[:n]) != "lo" {
+		t.Fatal(n, err)
+	}
+	near.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if _, err := in.Read(b); err == nil || in.in != nil {
+		t.Errorf("a buffer is kept while waiting; %v", err)
+	}
+}
+
+func tcpPair(t *testing.T) (net.Conn, net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	near, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { near.Close(); far.Close() })
+	return near, far
+}
