@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/transfer"
@@ -65,6 +67,8 @@ type job interface {
 	receive(r *transferpb.GetReply, body io.Reader, s *scratch) error
 	// fail ends the job with an error that another try would not mend.
 	fail(error)
+	// over reports whether an answer is of no use any more, so that it need not be asked for again.
+	over() bool
 }
 
 // scratch is what a lane keeps for its jobs.
@@ -198,10 +202,22 @@ func final(err error) bool {
 func (f *Fetcher) need() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for len(f.queue) == 0 && f.ctx.Err() == nil {
+	for !f.queued() && f.ctx.Err() == nil {
 		f.wake.Wait()
 	}
 	return f.ctx.Err() == nil
+}
+
+// queued reports whether there is a job in front of the queue, after those that are over are taken off. f.mu is held.
+func (f *Fetcher) queued() bool {
+	n := len(f.queue)
+	for len(f.queue) > 0 && f.queue[0].over() {
+		f.queue = f.queue[1:]
+	}
+	if len(f.queue) < n {
+		f.wake.Broadcast() // who waits for room in the queue
+	}
+	return len(f.queue) > 0
 }
 
 // conversation is one stream's worth of a lane. The asking goroutine appends to owed, the reading one takes from it.
@@ -242,7 +258,7 @@ func (c *conversation) take(wait bool) job {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.ctx.Err() == nil && !c.broken {
-		if len(f.queue) > 0 && len(c.owed) < maxPending && (c.bytes == 0 || c.bytes+f.queue[0].cost() <= window) {
+		if f.queued() && len(c.owed) < maxPending && (c.bytes == 0 || c.bytes+f.queue[0].cost() <= window) {
 			j := f.queue[0]
 			f.queue = f.queue[1:]
 			c.owed = append(c.owed, j)
@@ -294,6 +310,7 @@ func (c *conversation) ask() error {
 		}
 		j.request(req)
 		if out, err = wire.AppendMsg(out, req); err != nil {
+			c.stream.Reset()
 			return err
 		}
 	}
@@ -329,6 +346,7 @@ const maxReply = 8 << 10
 
 // read takes answers until the stream breaks or the Fetcher ends.
 func (c *conversation) read(s *scratch) error {
+	f := c.f
 	in := wire.NewReader(&alive{c.stream})
 	var reply transferpb.GetReply
 	for {
@@ -336,22 +354,35 @@ func (c *conversation) read(s *scratch) error {
 		if j == nil {
 			return nil
 		}
-		if err := in.ReadMsg(&reply, maxReply); err != nil {
+		if err := f.read(in, &reply, maxReply); err != nil {
 			return err
 		}
-		body := &io.LimitedReader{R: in, N: int64(reply.Length)}
-		if reply.Length > transfer.MaxFile {
-			return fmt.Errorf("an answer of %d bytes", reply.Length)
+		if reply.Length > transfer.MaxFile || (reply.Error != nil && reply.Length > 0) {
+			return f.nonsense(fmt.Errorf("an answer of %d bytes", reply.Length))
 		}
-		err := j.receive(&reply, body, s)
-		if err != nil {
+		body := &io.LimitedReader{R: in, N: int64(reply.Length)}
+		if err := j.receive(&reply, body, s); err != nil {
 			return err
 		}
 		if body.N > 0 {
-			return fmt.Errorf("an answer has %d bytes too many", body.N)
+			return f.nonsense(fmt.Errorf("an answer has %d bytes too many", body.N))
 		}
 		c.settle(j)
 	}
+}
+
+// read reads a message. One that can't be read was not cut short by the network, which proves what it carries: it is a lie.
+func (f *Fetcher) read(in *wire.Reader, m proto.Message, limit int) error {
+	err := in.ReadMsg(m, limit)
+	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLong) {
+		return f.nonsense(err)
+	}
+	return err
+}
+
+// nonsense is the error of a source that does not speak as it must. It is final.
+func (f *Fetcher) nonsense(err error) error {
+	return &peer.Error{Path: f.src.Label, Kind: peer.Integrity, Err: fmt.Errorf("the source's answer makes no sense: %w", err)}
 }
 
 // alive is a stream on which silence is an error.

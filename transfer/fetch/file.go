@@ -41,6 +41,9 @@ func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace
 		return none, err
 	}
 	defer ms.close()
+	if ms.layout.Pieces() == 1 {
+		return none, f.changed(it.Path)
+	}
 	old, err := f.standing(dst, it, ms.layout, replace)
 	if err != nil {
 		return none, err
@@ -51,9 +54,6 @@ func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace
 	if old != nil && !replace {
 		err := f.compare(ctx, ms, it, old)
 		return ms.root, err
-	}
-	if ms.layout.Pieces() == 1 {
-		return none, f.changed(it.Path)
 	}
 	key := fmt.Sprintf("%s/%s/%s/%s", f.src.Peer, f.src.Share, strings.Join(it.Path, "/"), it.Dest[len(it.Dest)-1])
 	part, err := dst.Partial(it.Dest, key, ms.layout, store.Meta{ModTime: ms.state.ModTime, Exec: it.Exec})
@@ -77,18 +77,22 @@ func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace
 	if l.err != nil {
 		return none, l.err
 	}
-	return ms.root, part.Promote(replace)
+	err = part.Promote(replace)
+	if peer.KindOf(err) == peer.Conflict && f.same(dst, it, ms) {
+		return ms.root, part.Discard() // somebody else brought the same file meanwhile
+	}
+	return ms.root, err
 }
 
-// standing opens what stands at the target already, if it has the right size.
+// standing opens what stands at the target already: what may be the same file, or be replaced by one that has pieces of it.
 func (f *Fetcher) standing(dst *store.Dir, it Item, l transfer.Layout, replace bool) (*os.File, error) {
 	found, size, _, err := dst.Look(it.Dest)
 	switch {
 	case err != nil:
 		return nil, err
-	case found == store.Regular && size == l.Size:
+	case found == store.Regular && (size == l.Size || replace):
 		return dst.Open(it.Dest)
-	case found == store.Other || (found == store.Regular && !replace):
+	case found != store.Absent:
 		return nil, exists(dst, it)
 	}
 	return nil, nil
@@ -105,6 +109,23 @@ func (f *Fetcher) compare(ctx context.Context, ms *manifestStream, it Item, old 
 		f.opts.Progress.Had(f.label(it.Path), ms.layout.Length(i))
 		return nil
 	})
+}
+
+// same reports whether the file that stands at the target is the one whose manifest this is, all of it.
+func (f *Fetcher) same(dst *store.Dir, it Item, ms *manifestStream) bool {
+	old, err := f.standing(dst, it, ms.layout, false)
+	if err != nil || old == nil {
+		return false
+	}
+	defer old.Close()
+	var h manifest.Hasher
+	buf := make([]byte, manifest.Step)
+	for i, want := range ms.got {
+		if got, err := manifest.Piece(&h, old, ms.layout, i, buf); err != nil || got != want {
+			return false
+		}
+	}
+	return true
 }
 
 // load is a large file on its way.

@@ -58,7 +58,7 @@ func (f *Fetcher) openManifest(ctx context.Context, path []string) (*manifestStr
 // askManifest asks for a manifest, again and again while the peer is away, and reads its first message.
 func (f *Fetcher) askManifest(ctx context.Context, path []string) (manifestConn, transfer.State, error) {
 	since := time.Now()
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+	for wait := 100 * time.Millisecond; ; {
 		c, st, err := f.tryManifest(ctx, path)
 		if err == nil || final(err) || peer.KindOf(err) == peer.Conflict || time.Since(since) > f.opts.Patience {
 			return c, st, err
@@ -66,10 +66,8 @@ func (f *Fetcher) askManifest(ctx context.Context, path []string) (manifestConn,
 		if f.opts.Waiting != nil {
 			f.opts.Waiting(err)
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return c, st, ctx.Err()
+		if err := pause(ctx, &wait); err != nil {
+			return c, st, err
 		}
 	}
 }
@@ -101,7 +99,7 @@ func (f *Fetcher) tryManifest(ctx context.Context, path []string) (c manifestCon
 		return c, st, err
 	}
 	var first transferpb.ManifestReply
-	if err := c.in.ReadMsg(&first, maxManifestReply); err != nil {
+	if err := f.read(c.in, &first, maxManifestReply); err != nil {
 		return c, st, err
 	}
 	if first.GetState() == nil {
@@ -122,48 +120,74 @@ func (m *manifestStream) lie(what string) error {
 }
 
 // each calls do with every piece's hash in order, as they arrive, and at the end proves them all against the root. A file
-// of one piece has no hashes, so do is never called for it. A stream that breaks is opened again.
+// of one piece has no hashes, so do is never called for it. A stream that breaks is opened again, until no new hash came for
+// [Options.Patience].
 func (m *manifestStream) each(ctx context.Context, do func(i int, h transfer.Hash) error) error {
 	at := 0 // hashes read from this stream; those of an earlier one are in got already
-	for {
+	known, since := 0, time.Now()
+	for wait := 100 * time.Millisecond; ; {
 		var r transferpb.ManifestReply
-		if err := m.in.ReadMsg(&r, maxManifestReply); err != nil {
+		if err := m.f.read(m.in, &r, maxManifestReply); err != nil {
+			if len(m.got) > known {
+				known, since, wait = len(m.got), time.Now(), 100*time.Millisecond
+			}
+			if final(err) || time.Since(since) > m.f.opts.Patience {
+				return err
+			}
+			if err := pause(ctx, &wait); err != nil {
+				return err
+			}
 			if err := m.again(ctx); err != nil {
 				return err
 			}
 			at = 0
 			continue
 		}
-		switch {
-		case r.GetError() != nil:
+		if r.GetError() != nil {
 			return m.f.refusal(r.GetError(), m.path)
-		case len(r.GetRoot()) == transfer.HashSize:
-			whole := transfer.Manifest{Layout: m.layout, Root: transfer.Hash(r.GetRoot()), Pieces: m.got[:at]}
-			if err := manifest.Verify(whole); err != nil {
-				return m.lie(err.Error())
-			}
-			m.root = whole.Root
-			return nil
+		}
+		if len(r.GetRoot()) == transfer.HashSize {
+			return m.prove(at, transfer.Hash(r.GetRoot()))
 		}
 		hashes, err := manifest.Hashes(r.GetHashes())
 		if err != nil || len(hashes) == 0 || at+len(hashes) > m.layout.Pieces() || m.layout.Pieces() == 1 {
 			return m.lie("it has the wrong number of hashes")
 		}
 		for _, h := range hashes {
-			if at < len(m.got) {
-				if m.got[at] != h {
-					return m.lie("it differs from what was said before")
+			if at == len(m.got) {
+				m.got = append(m.got, h)
+				if err := do(at, h); err != nil {
+					return err
 				}
-				at++
-				continue
-			}
-			m.got = append(m.got, h)
-			if err := do(at, h); err != nil {
-				return err
+			} else if m.got[at] != h {
+				return m.lie("it differs from what was said before")
 			}
 			at++
 		}
 	}
+}
+
+// prove checks the hashes of the first n pieces, which must be all, against the root.
+func (m *manifestStream) prove(n int, root transfer.Hash) error {
+	if err := manifest.Verify(transfer.Manifest{Layout: m.layout, Root: root, Pieces: m.got[:n]}); err != nil {
+		return m.lie(err.Error())
+	}
+	m.root = root
+	return nil
+}
+
+// maxPause is the longest pause between two tries.
+const maxPause = 2 * time.Second
+
+// pause waits before another try, and makes the next pause longer.
+func pause(ctx context.Context, wait *time.Duration) error {
+	select {
+	case <-time.After(*wait):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	*wait = min(2**wait, maxPause)
+	return nil
 }
 
 // again opens the stream anew, to the same version of the file.

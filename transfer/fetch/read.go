@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/transfer"
@@ -106,7 +107,10 @@ func (o *ordered) pieces(ctx context.Context) error {
 	}
 	errEnough := errors.New("enough")
 	err = ms.each(ctx, func(i int, want transfer.Hash) error {
-		if i < int(o.from>>l.Bits) {
+		switch {
+		case o.over():
+			return errEnough
+		case i < int(o.from>>l.Bits):
 			return nil
 		}
 		if err := o.f.push(&pieceRead{ordered: o, state: ms.state, layout: l, index: i, want: want, last: i == last}, true); err != nil {
@@ -157,18 +161,17 @@ func (p *pieceRead) receive(r *transferpb.GetReply, body io.Reader, s *scratch) 
 	if r.Length != uint64(n) {
 		return p.spoiled(fmt.Errorf("piece %d came with %d bytes in place of %d", p.index, r.Length, n))
 	}
-	if int64(cap(s.whole)) < n {
-		s.whole = make([]byte, n)
-	}
-	data := s.whole[:n]
+	data := s.whole[:0]
 	steps := make([]transfer.Hash, 0, 8)
 	for at := int64(0); at < n; at += manifest.Step {
-		b := data[at:min(at+manifest.Step, n)]
-		if _, err := io.ReadFull(body, b); err != nil {
+		// Memory is had as bytes arrive, not as the source says that they will.
+		data = slices.Grow(data, manifest.Step)[:min(at+manifest.Step, n)]
+		if _, err := io.ReadFull(body, data[at:]); err != nil {
 			return err
 		}
-		steps = append(steps, s.hasher.Subtree(b, off+at))
+		steps = append(steps, s.hasher.Subtree(data[at:], off+at))
 	}
+	s.whole = data
 	if manifest.Join(steps) != p.want {
 		return p.spoiled(fmt.Errorf("piece %d does not match its hash", p.index))
 	}

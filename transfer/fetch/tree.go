@@ -43,20 +43,23 @@ type Report interface {
 // ends when items yields an error.
 func (f *Fetcher) Tree(ctx context.Context, items iter.Seq2[Item, error], dst *store.Dir, replace bool, report Report) error {
 	t := &tree{f: f, dst: dst, replace: replace, report: report, large: make(chan struct{}, maxLarge)}
-	ctx, cancel := context.WithCancel(ctx)
+	all, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(f.ctx, cancel)
 	defer stop()
-	err := t.all(ctx, items)
+	err := t.all(all, items)
 	if err != nil {
 		cancel()
 	}
-	t.wait(ctx)
+	t.wait(all)
 	t.mu.Lock()
 	t.report = nil
 	t.mu.Unlock()
 	if cause := context.Cause(f.ctx); cause != nil {
 		return cause
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	return err
 }
@@ -172,6 +175,7 @@ type smallJob struct {
 	it      Item
 	compare bool // a file stands there, of the same size
 	bad     int
+	ended   bool
 }
 
 func (j *smallJob) request(r *transferpb.GetRequest) {
@@ -184,7 +188,10 @@ const overhead = 256
 
 func (j *smallJob) cost() int64 { return j.it.Size + overhead }
 
+func (j *smallJob) over() bool { return j.ended }
+
 func (j *smallJob) fail(err error) {
+	j.ended = true
 	j.tree.fail(j.it, err)
 	j.open.Done()
 }
@@ -209,6 +216,7 @@ func (j *smallJob) receive(r *transferpb.GetReply, body io.Reader, s *scratch) e
 		j.fail(err)
 		return nil
 	}
+	j.ended = true
 	j.tree.done(j.it, transfer.Hash(r.Root))
 	j.open.Done()
 	return nil
@@ -217,24 +225,34 @@ func (j *smallJob) receive(r *transferpb.GetReply, body io.Reader, s *scratch) e
 func (j *smallJob) put(data []byte, m store.Meta) error {
 	name := j.f.label(j.it.Path)
 	if j.compare {
-		old, err := j.dst.Open(j.it.Dest)
-		if err != nil {
-			return err
-		}
-		defer old.Close()
-		l, _ := transfer.LayoutOf(int64(len(data)))
-		was, err := manifest.Build(old, l, nil)
-		if err != nil || was.Root != manifest.Whole(data) {
+		if !j.same(data) {
 			return exists(j.dst, j.it)
 		}
 		j.f.opts.Progress.Had(name, int64(len(data)))
 		return nil
 	}
-	if err := j.dst.Put(j.it.Dest, data, m, j.replace); err != nil {
+	err := j.dst.Put(j.it.Dest, data, m, j.replace)
+	if err != nil && (peer.KindOf(err) != peer.Conflict || !j.same(data)) {
 		return err
 	}
 	j.f.opts.Progress.Got(name, int64(len(data)))
 	return nil
+}
+
+// same reports whether the file that stands at the target holds exactly data.
+func (j *smallJob) same(data []byte) bool {
+	found, size, _, err := j.dst.Look(j.it.Dest)
+	if err != nil || found != store.Regular || size != int64(len(data)) {
+		return false
+	}
+	old, err := j.dst.Open(j.it.Dest)
+	if err != nil {
+		return false
+	}
+	defer old.Close()
+	l, _ := transfer.LayoutOf(size)
+	was, err := manifest.Build(old, l, nil)
+	return err == nil && was.Root == manifest.Whole(data)
 }
 
 // badAnswer is an answer whose bytes are not what it says.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -22,20 +23,21 @@ type wireMessage = proto.Message
 // getter answers one stream of [transferpb.GetRequest]s, in order.
 type getter struct {
 	*session
-	out []byte // answers not yet sent
+	bufs *sync.Pool
+	buf  *[]byte // what out is made of, while there are requests
+	out  []byte  // answers not yet sent
 
 	// The file that pieces were last asked of stays open, so that a reader keeps its version while the name goes to another.
 	file File
 	path []string
+	bad  error // reading it failed in the midst of an answer, which could no longer tell
 }
 
 // Get is the handler of [GetProtocol].
 func (s *Service) Get(ctx context.Context, st peer.Stream) error {
-	buf := s.bufs.Get().(*[]byte)
-	g := &getter{session: s.session(st), out: (*buf)[:0]}
+	g := &getter{session: s.session(st), bufs: &s.bufs}
 	defer func() {
-		*buf = g.out[:0]
-		s.bufs.Put(buf)
+		g.giveBack()
 		g.closeFile()
 	}()
 	var req transferpb.GetRequest
@@ -44,6 +46,7 @@ func (s *Service) Get(ctx context.Context, st peer.Stream) error {
 			if err := g.flush(); err != nil {
 				return err
 			}
+			g.giveBack()
 		}
 		if err := g.next(&req); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -83,6 +86,10 @@ func (g *getter) header(r *transferpb.GetReply) error {
 
 // room makes sure that n more bytes fit.
 func (g *getter) room(n int) error {
+	if g.buf == nil {
+		g.buf = g.bufs.Get().(*[]byte)
+		g.out = (*g.buf)[:0]
+	}
 	if cap(g.out)-len(g.out) >= n {
 		return nil
 	}
@@ -91,6 +98,15 @@ func (g *getter) room(n int) error {
 	}
 	g.out = slices.Grow(g.out, n)
 	return nil
+}
+
+// giveBack lets another stream have the buffer, since many streams are idle.
+func (g *getter) giveBack() {
+	if g.buf != nil {
+		*g.buf = g.out[:0]
+		g.bufs.Put(g.buf)
+		g.buf, g.out = nil, nil
+	}
 }
 
 func (g *getter) flush() error {
@@ -105,7 +121,8 @@ func (g *getter) flush() error {
 	return err
 }
 
-// body sends n bytes of the file from off on. An error comes after the header, so it can only end the stream.
+// body sends n bytes of the file from off on. What can't be read comes after the header and can't be told any more: zeros
+// take its place, which the receiver finds wrong and asks again for.
 func (g *getter) body(f File, off, n int64) error {
 	for n > 0 {
 		if cap(g.out)-len(g.out) < int(min(n, manifest.Step)) {
@@ -114,9 +131,13 @@ func (g *getter) body(f File, off, n int64) error {
 			}
 		}
 		b := g.out[len(g.out) : len(g.out)+int(min(n, int64(cap(g.out)-len(g.out)), manifest.Step))]
-		if got, err := f.ReadAt(b, off); got < len(b) {
-			return fmt.Errorf("read %d of %d bytes: %w", got, len(b), err)
+		got := 0
+		if g.bad == nil {
+			if got, g.bad = f.ReadAt(b, off); got == len(b) {
+				g.bad = nil
+			}
 		}
+		clear(b[got:])
 		g.out = g.out[:len(g.out)+len(b)]
 		off, n = off+int64(len(b)), n-int64(len(b))
 	}
@@ -141,6 +162,13 @@ func (g *getter) piece(ctx context.Context, req *transferpb.GetRequest) error {
 	if string(st.Version[:]) != string(req.Version) {
 		g.closeFile()
 		return g.refuse(errChanged("read piece"))
+	}
+	if err := g.bad; err != nil {
+		g.closeFile()
+		if errors.Is(err, io.EOF) {
+			err = errChanged("read piece")
+		}
+		return g.refuse(err)
 	}
 	l, err := transfer.LayoutOf(st.Size)
 	if err == nil && int64(req.Piece) >= int64(l.Pieces()) {
@@ -215,6 +243,6 @@ func (g *getter) tryWhole(ctx context.Context, path []string) (done bool, err er
 func (g *getter) closeFile() {
 	if g.file != nil {
 		g.file.Close()
-		g.file, g.path = nil, nil
+		g.file, g.path, g.bad = nil, nil, nil
 	}
 }

@@ -109,7 +109,8 @@ func (s *Service) manifest(ctx context.Context, c *session, path []string) error
 	}
 }
 
-// builder computes manifests, each once however many wait for it, and no more at a time than there are cores.
+// builder computes manifests, each once however many wait for it, as many pieces at a time as there are cores: those that
+// wait take turns.
 type builder struct {
 	cache Manifests
 	slots chan struct{}
@@ -179,16 +180,21 @@ func (g *building) run(ctx context.Context, f File, l transfer.Layout) {
 }
 
 func (g *building) build(ctx context.Context, f File, l transfer.Layout) (transfer.Manifest, error) {
-	select {
-	case g.owner.slots <- struct{}{}:
-		defer func() { <-g.owner.slots }()
-	case <-ctx.Done():
-		return transfer.Manifest{}, ctx.Err()
+	slots := g.owner.slots
+	if err := turn(ctx, slots); err != nil {
+		return transfer.Manifest{}, err
 	}
+	mine := true
 	m, err := manifest.Build(f, l, func(_ int, h transfer.Hash) error {
 		g.update(func() { g.hashes = append(g.hashes, h) })
-		return ctx.Err()
+		<-slots // others wait, who must hear something before they think that we are gone
+		err := turn(ctx, slots)
+		mine = err == nil
+		return err
 	})
+	if mine {
+		<-slots
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errChanged("hash file")
 	}
@@ -201,6 +207,19 @@ func (g *building) build(ctx context.Context, f File, l transfer.Layout) (transf
 		return transfer.Manifest{}, errChanged("hash file")
 	}
 	return m, nil
+}
+
+// turn waits for one of the slots.
+func turn(ctx context.Context, slots chan<- struct{}) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (g *building) update(change func()) {

@@ -4,6 +4,7 @@
 package store
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/peerd/peerd/peer"
@@ -33,14 +35,23 @@ func (m Meta) mode() fs.FileMode {
 	return 0o644
 }
 
+// like is an existing file's mode with the right to execute as m has it, for those who may read.
+func (m Meta) like(old fs.FileMode) fs.FileMode {
+	if m.Exec {
+		return old | old&0o444>>2
+	}
+	return old &^ 0o111
+}
+
 // Dir is a folder that files are put below. It is safe for concurrent use.
 type Dir struct {
 	name string
 	root *os.Root
+	temp string // starts the temporary names that Put makes; nobody else makes such names
 
 	mu   sync.Mutex
 	last *folder // the folder used last, since files come folder by folder
-	temp int     // makes temporary names unique within the process
+	puts int     // how many files Put wrote, to tell them apart
 }
 
 // folder is one open folder below a Dir. It is closed when nobody uses it any more.
@@ -56,7 +67,7 @@ func OpenDir(name string) (*Dir, error) {
 	if err != nil {
 		return nil, fail("open", name, err)
 	}
-	return &Dir{name: name, root: r}, nil
+	return &Dir{name: name, root: r, temp: tempPrefix + rand.Text()[:12] + "-"}, nil
 }
 
 // Close gives the folder up.
@@ -74,15 +85,16 @@ func (d *Dir) Close() error {
 // Name is the full name of a path below the folder, for messages.
 func (d *Dir) Name(p []string) string { return filepath.Join(append([]string{d.name}, p...)...) }
 
-// Mkdir makes a folder and those above it. One that is there already is fine.
+// Mkdir makes a folder and those above it. One that is there already is fine; anything else is a [peer.Conflict].
 func (d *Dir) Mkdir(p []string) error {
 	if len(p) == 0 {
 		return nil
 	}
-	if err := d.root.MkdirAll(path.Join(p...), 0o755); err != nil {
-		return fail("make folder", d.Name(p), err)
+	err := d.root.MkdirAll(path.Join(p...), 0o755)
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) {
+		return &peer.Error{Op: "make folder", Path: d.Name(p), Kind: peer.Conflict, Err: errors.New("something that is no folder is in the way")}
 	}
-	return nil
+	return fail("make folder", d.Name(p), err)
 }
 
 // folder gives the folder that p lies in, which the caller releases. Opening it once for many files is what makes small
@@ -168,10 +180,10 @@ func (d *Dir) put(p []string, data []byte, m Meta, replace bool) error {
 	defer d.release(in)
 	dir := in.root
 	d.mu.Lock()
-	d.temp++
-	temp := tempPrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(d.temp)
+	d.puts++
+	temp := d.temp + strconv.Itoa(d.puts)
 	d.mu.Unlock()
-	f, err := dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, m.mode())
+	f, err := dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, m.mode())
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 
 	"github.com/zeebo/blake3"
 
@@ -21,53 +23,61 @@ type Partial struct {
 	name   string
 	temp   string
 	full   string
-	file   *os.File // closing it makes writes that come late fail
-	closed bool
+	lock   *os.File // keeps others from using the same file, until it has its name
 	layout transfer.Layout
 	meta   Meta
 	before []extent
+
+	use    sync.RWMutex // held to write, and exclusively to close: what comes late fails, and has ended when Close returns
+	file   *os.File
+	closed bool
 }
 
 // extent is a run of bytes that may hold data.
 type extent struct{ from, to int64 }
 
 // Partial opens the partial file for p, with what an earlier try left in it. key tells one origin from another, so that
-// trying again finds the same file.
+// trying again finds the same file. While that is in use by somebody else, it is another one.
 func (d *Dir) Partial(p []string, key string, l transfer.Layout, m Meta) (*Partial, error) {
 	sum := blake3.Sum256([]byte(key))
 	in, err := d.folder(p)
 	if err != nil {
 		return nil, fail("open", d.Name(p[:len(p)-1]), err)
 	}
-	pt := &Partial{
-		dir: d, in: in, name: p[len(p)-1], full: d.Name(p), layout: l, meta: m,
-		temp: fmt.Sprintf("%s%x", tempPrefix, sum[:8]),
-	}
-	if err := pt.open(); err != nil {
+	pt := &Partial{dir: d, in: in, name: p[len(p)-1], full: d.Name(p), layout: l, meta: m}
+	if err := pt.open(fmt.Sprintf("%s%x", tempPrefix, sum[:8])); err != nil {
 		pt.Close()
 		return nil, fail("write", pt.full, err)
 	}
 	return pt, nil
 }
 
-func (p *Partial) open() error {
-	f, err := p.in.root.OpenFile(p.temp, os.O_RDWR|os.O_CREATE, p.meta.mode())
+func (p *Partial) open(temp string) error {
+	var err error
+	if p.temp, p.lock, err = claim(p.in.root, temp, p.meta.mode()); err != nil {
+		return err
+	}
+	// A file of its own to write to, as closing it may tell of an error while the lock must stay.
+	if p.file, err = p.in.root.OpenFile(p.temp, os.O_RDWR, 0); err != nil {
+		return err
+	}
+	fi, err := p.file.Stat()
 	if err != nil {
 		return err
 	}
-	p.file = f
-	fi, err := f.Stat()
-	if err != nil {
+	if old := fi.Mode(); old&0o100 != 0 != p.meta.Exec {
+		if err := p.file.Chmod(p.meta.like(old)); err != nil {
+			return err
+		}
+	}
+	p.before = dataExtents(p.file, min(fi.Size(), p.layout.Size))
+	if err := checkSpace(p.file, fi, p.layout.Size); err != nil {
+		if fi.Size() == 0 {
+			err = errors.Join(err, p.in.root.Remove(p.temp))
+		}
 		return err
 	}
-	if !fi.Mode().IsRegular() {
-		return fmt.Errorf("%s is in the way", p.temp)
-	}
-	p.before = dataExtents(f, min(fi.Size(), p.layout.Size))
-	if err := checkSpace(f, fi, p.layout.Size); err != nil {
-		return err
-	}
-	return f.Truncate(p.layout.Size)
+	return p.file.Truncate(p.layout.Size)
 }
 
 // Has reports whether piece i is here already, from an earlier try.
@@ -97,8 +107,10 @@ func (p *Partial) CopyFrom(h *manifest.Hasher, old io.ReaderAt, i int, want tran
 	return err == nil && got == want
 }
 
-// WriteAt writes bytes of the file.
+// WriteAt writes bytes of the file. After Close it fails.
 func (p *Partial) WriteAt(b []byte, off int64) (int, error) {
+	p.use.RLock()
+	defer p.use.RUnlock()
 	n, err := p.file.WriteAt(b, off)
 	return n, fail("write", p.full, err)
 }
@@ -106,7 +118,12 @@ func (p *Partial) WriteAt(b []byte, off int64) (int, error) {
 // Promote gives the file, all of whose pieces are verified, its name. Without replace, whatever has that name stays and
 // the error is a [peer.Conflict].
 func (p *Partial) Promote(replace bool) error {
+	p.use.Lock()
+	defer p.use.Unlock()
 	err := p.file.Close()
+	if !renamesOpen {
+		p.lock.Close()
+	}
 	if err == nil {
 		err = promote(p.in.root, p.temp, p.name, p.meta, replace)
 	}
@@ -115,12 +132,17 @@ func (p *Partial) Promote(replace bool) error {
 
 // Close keeps what is here for another try.
 func (p *Partial) Close() {
+	p.use.Lock()
+	defer p.use.Unlock()
 	if p.closed {
 		return
 	}
 	p.closed = true
 	if p.file != nil {
 		p.file.Close() // what was written is judged by its hash alone
+	}
+	if p.lock != nil {
+		p.lock.Close()
 	}
 	p.dir.release(p.in)
 }
