@@ -10,6 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 PUBLIC   := $(HOME)/Public
+SHARE     = $(DESTDIR)$(PREFIX)/share
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test tools unit e2e bench fuzz fuzz-keep lint cross install generate clean
@@ -43,14 +44,15 @@ unit:
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v -e /cmd/e2e)
 
 e2e: ## run the real program in networks of its own (Linux, root)
-	$(GO) test -count=1 -timeout 14m ./cmd/e2e
+	$(GO) test -v -count=1 -timeout 14m ./cmd/e2e | grep -v '^=== '
 
 bench: tools ## measure peerd against https, scp, SMB and rsync; RUNS=5
 	$(GO) test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./cmd/e2e -runs $(RUNS)
 
 fuzz: ## run every fuzz target; FUZZTIME=10s each
-	@$(GO) list ./... | while read -r pkg; do \
-	  for target in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+	@for pkg in $$($(GO) list ./...); do \
+	  all="$$($(GO) test -list '^Fuzz' "$$pkg")"; \
+	  for target in $$(grep '^Fuzz' <<<"$$all" || true); do \
 	    echo "$$pkg $$target"; \
 	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
 	  done; done
@@ -75,9 +77,14 @@ cross: ## build for Linux, macOS and Windows into dist/
 	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w' -o dist/peerd-$$os-$$arch$$exe ./cmd/peerd; \
 	  ls -l dist/peerd-$$os-$$arch$$exe | awk '{ printf "%s %.1f MB\n", $$NF, $$5/1e6 }'; done
 
-install: build ## install the program to PREFIX (default /usr/local)
+install: build ## install program, manual page and completions to PREFIX (default /usr/local)
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 bin/peerd "$(DESTDIR)$(PREFIX)/bin/peerd"
+	install -d "$(SHARE)/man/man1" "$(SHARE)/bash-completion/completions" "$(SHARE)/zsh/site-functions" "$(SHARE)/fish/vendor_completions.d"
+	bin/peerd docs man > "$(SHARE)/man/man1/peerd.1"
+	bin/peerd completion bash > "$(SHARE)/bash-completion/completions/peerd"
+	bin/peerd completion zsh > "$(SHARE)/zsh/site-functions/_peerd"
+	bin/peerd completion fish > "$(SHARE)/fish/vendor_completions.d/peerd.fish"
 
 generate: ## make the generated files anew (needs protoc)
 	$(GO) generate ./...

@@ -48,8 +48,32 @@ func (h *Host) Do(f func() error) error { return h.space.do(f) }
 func iface(k int) string          { return "eth" + strconv.Itoa(k) }
 func (h *Host) port(k int) string { return fmt.Sprintf("p%d.%d", h.index+1, k) }
 
-// AddIface connects the host to LAN k by an interface with its usual addresses.
+// AddIface connects the host to LAN k by an interface with its usual addresses, which works once it returns.
 func (h *Host) AddIface(k int) {
+	h.lan.t.Helper()
+	h.connect(k)
+	h.waitLink(k)
+}
+
+// waitLink waits until both ends of a cable carry packets and the link-local address is there. The kernel takes up to a
+// second for that when many come up.
+func (h *Host) waitLink(k int) {
+	h.lan.t.Helper()
+	WaitFor(h.lan.t, startLimit, h.Name+"'s "+iface(k)+" to be up", func() bool {
+		dev, err := h.space.output("ip", "-o", "link", "show", "dev", iface(k))
+		h.lan.must(err)
+		port, err := h.lan.sw.output("ip", "-d", "-o", "link", "show", "dev", h.port(k))
+		h.lan.must(err)
+		addrs, err := h.space.output("ip", "-6", "-o", "addr", "show", "dev", iface(k))
+		h.lan.must(err)
+		if h.lan.opts.Family != IPv4Only && (!strings.Contains(addrs, "inet6 fe80:") || strings.Contains(addrs, "tentative")) {
+			return false
+		}
+		return strings.Contains(dev, "state UP") && strings.Contains(port, "state UP") && strings.Contains(port, "bridge_slave state forwarding")
+	})
+}
+
+func (h *Host) connect(k int) {
 	h.lan.t.Helper()
 	must, o, dev, port := h.lan.must, h.lan.opts, iface(k), h.port(k)
 	mac := fmt.Sprintf("02:4c:41:4e:%02x:%02x", k, h.index+1) // as an adapter that is plugged in again has the same
@@ -109,10 +133,11 @@ func (h *Host) Unplug(k int) {
 	h.lan.must(h.lan.sw.ip("link", "set", h.port(k), "down"))
 }
 
-// Plug puts the cable of LAN k back.
+// Plug puts the cable of LAN k back; packets pass once it returns.
 func (h *Host) Plug(k int) {
 	h.lan.t.Helper()
 	h.lan.must(h.lan.sw.ip("link", "set", h.port(k), "up"))
+	h.waitLink(k)
 }
 
 // ChangeAddress gives the host another IPv4 address on LAN k in the old one's place, as a new DHCP lease does.

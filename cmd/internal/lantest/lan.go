@@ -67,6 +67,13 @@ func New(t testing.TB, o Options) *LAN {
 	for i := range o.Hosts {
 		l.addHost(i)
 	}
+	for i, h := range l.Hosts {
+		for k := range o.LANs {
+			if o.Attached == nil || o.Attached(i, k) {
+				h.waitLink(k)
+			}
+		}
+	}
 	return l
 }
 
@@ -82,7 +89,7 @@ func (l *LAN) addHost(i int) {
 	for k := range l.opts.LANs {
 		h.addrs = append(h.addrs, netip.AddrFrom4([4]byte{10, byte(77 + k), 0, byte(i + 1)}))
 		if l.opts.Attached == nil || l.opts.Attached(i, k) {
-			h.AddIface(k)
+			h.connect(k)
 		}
 	}
 	if l.opts.Firewall != 0 {

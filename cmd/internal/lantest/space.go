@@ -118,15 +118,20 @@ func (s *space) close() {
 	<-s.done
 }
 
-// run runs a tool of the harness inside and gives its output in the error.
-func (s *space) run(name string, args ...string) error {
+// output runs a tool of the harness inside and gives what it prints, in the error as well.
+func (s *space) output(name string, args ...string) (string, error) {
 	var out bytes.Buffer
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := s.do(cmd.Run); err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, bytes.TrimSpace(out.Bytes()))
+		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, bytes.TrimSpace(out.Bytes()))
 	}
-	return nil
+	return out.String(), nil
+}
+
+func (s *space) run(name string, args ...string) error {
+	_, err := s.output(name, args...)
+	return err
 }
 
 func (s *space) ip(args ...string) error { return s.run("ip", args...) }

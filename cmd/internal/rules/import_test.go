@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -94,26 +95,18 @@ func oneOwnerPerModule(tr tree, bad report) {
 	}
 }
 
-// services do things; vocabularies only name them. The two lists hold every package below the faces.
-var (
-	services = []string{
-		"peer/host", "peer/auth", "peer/audit", "peer/identity",
-		"transfer/manifest", "transfer/swarm", "transfer/store", "transfer/fetch", "transfer/serve",
-		"share/registry", "share/grant", "share/local", "share/remote", "share/serve",
-		"discovery/mdns", "discovery/static", "discovery/dht",
-	}
-	faces = []string{"share/mount", "share/webdav", "cmd/peerd", "cmd/internal/ui"}
-)
+// vocabularies name things, and do nothing with disks or networks; every other package below the faces is a service.
+var vocabularies = []string{"peer", "transfer", "share", "discovery", "peer/control", "peer/control/client", "share/vfs"}
 
 func facesKnowVocabulariesOnly(tr tree, bad report) {
 	for _, p := range tr.pkgs {
-		if within(p.path, "cmd/internal/daemon") || !within(p.path, "cmd") && !within(p.path, faces...) {
+		if within(p.path, "cmd/internal/daemon") || !within(p.path, "cmd", "share/mount", "share/webdav") {
 			continue
 		}
-		for _, f := range p.files {
+		for _, f := range p.code() {
 			for _, spec := range f.Imports {
 				target, ok := strings.CutPrefix(imported(spec), module+"/")
-				if ok && !f.test && within(target, services...) {
+				if ok && !slices.Contains(vocabularies, target) && !within(target, "cmd", p.path) {
 					bad("%s imports %s: a face stands on share.FS and control's Backend; only cmd/internal/daemon wires "+
 						"services, so that every face can be tested without a network", tr.at(spec), target)
 				}

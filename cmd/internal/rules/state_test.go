@@ -75,7 +75,7 @@ func settled(gen *ast.GenDecl, v *ast.ValueSpec, i int) bool {
 	case *ast.CallExpr:
 		fn := typeName(x.Fun)
 		name := strings.ToLower(fn[strings.LastIndexByte(fn, '.')+1:])
-		return slices.Contains([]string{"errors.New", "fmt.Errorf", "strings.NewReplacer", "sync.OnceValue", "sync.OnceValues"}, fn) ||
+		return slices.Contains([]string{"errors.New", "fmt.Errorf", "strings.NewReplacer", "sync.OnceValue", "sync.OnceValues", "ma.StringCast"}, fn) ||
 			strings.HasPrefix(name, "must") || isConversion(x.Fun)
 	case *ast.BasicLit, *ast.BinaryExpr:
 		return !v.Names[i].IsExported()

@@ -25,6 +25,7 @@ type file struct {
 	lines int
 	test  bool
 	made  bool // by a generator
+	aside bool // not built: run by go generate
 }
 
 // pkg is the Go files of one folder.
@@ -35,7 +36,7 @@ type pkg struct {
 
 // code is the files that people write and the program is made of.
 func (p pkg) code() []file {
-	return slices.DeleteFunc(slices.Clone(p.files), func(f file) bool { return f.test || f.made })
+	return slices.DeleteFunc(slices.Clone(p.files), func(f file) bool { return f.test || f.made || f.aside })
 }
 
 // tree is all of the project's Go.
@@ -93,7 +94,20 @@ func (tr tree) parse(name string) (file, error) {
 		lines: tr.fset.File(parsed.Pos()).LineCount(),
 		test:  strings.HasSuffix(name, "_test.go"),
 		made:  ast.IsGenerated(parsed),
+		aside: isAside(parsed),
 	}, err
+}
+
+// isAside reports whether a file is never built, by //go:build ignore.
+func isAside(f *ast.File) bool {
+	for _, group := range f.Comments {
+		for _, c := range group.List {
+			if c.Pos() < f.Package && c.Text == "//go:build ignore" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // at is where a node stands, for messages.

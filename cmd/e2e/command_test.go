@@ -1,0 +1,144 @@
+//go:build linux
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/cmd/internal/lantest"
+)
+
+// TestMakeRun is the first thing that a newcomer types.
+func TestMakeRun(t *testing.T) {
+	lantest.Need(t, "make")
+	h := lantest.New(t, lantest.Options{Hosts: 1}).Hosts[0]
+	cmd := h.Command("make", "run")
+	cmd.Dir = "../.."
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOENV"} { // or go would fill the new home
+		value, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Env = append(cmd.Env, name+"="+strings.TrimSpace(string(value)))
+	}
+	run := h.Start(cmd)
+	run.WaitOutput(`ready as "h1" in WORKGROUP`, slow)
+	if info, err := os.Stat(filepath.Join(h.Home, "Public")); err != nil || !info.IsDir() {
+		t.Errorf("~/Public: %v", err)
+	}
+	if !strings.Contains(run.Output(), "1 share") || !strings.Contains(run.Output(), "bin/peerd cp") {
+		t.Errorf("it says\n%s", run.Output())
+	}
+}
+
+// TestReady measures the start.
+func TestReady(t *testing.T) {
+	all, _ := nodes(t, lantest.Options{Hosts: 1})
+	for _, what := range []string{"first start, a key is made", "second start"} {
+		all[0].start()
+		t.Logf("%s: ready after %v", what, all[0].ready.Sub(all[0].began).Round(time.Millisecond))
+		if took := all[0].ready.Sub(all[0].began); took > 3*time.Second {
+			t.Errorf("ready after %v; 0.5s is the aim, and no machine is that busy", took)
+		}
+		if status := all[0].daemon.Stop(); status != 0 {
+			t.Errorf("SIGTERM gave exit status %d\n%s", status, all[0].log())
+		}
+	}
+}
+
+// TestExitStatus has one line for every way to fail.
+func TestExitStatus(t *testing.T) {
+	all, _ := nodes(t, lantest.Options{Hosts: 3})
+	docs, here := filepath.Join(all[0].Home, "docs"), all[1].Home
+	write(t, filepath.Join(docs, "f"), "text")
+	write(t, filepath.Join(docs, "d", "g"), "text")
+	write(t, filepath.Join(here, "taken"), "mine")
+	all[1].fails(quick, 7, "peers")
+	all[0].start("--share", docs)
+	all[1].start()
+	fullView(t, 2*time.Second, all[:2]...)
+	for _, c := range []struct {
+		status int
+		args   []string
+	}{
+		{0, []string{"version"}},
+		{0, []string{"status"}},
+		{0, []string{"cat", "//h1/docs/f"}},
+		{2, []string{"nonsense"}},
+		{2, []string{"cat"}},
+		{2, []string{"cat", "not-remote"}},
+		{2, []string{"cp", "//h1/docs/f"}},
+		{3, []string{"ls", "//nobody"}},
+		{3, []string{"ls", "//h1/docs/none"}},
+		{3, []string{"cat", "//h1/docs/none"}},
+		{2, []string{"cp", "//h1/docs/d", "."}}, // a folder without -r
+		{6, []string{"cp", "//h1/docs/f", "taken"}},
+		{0, []string{"cp", "-f", "//h1/docs/f", "taken"}},
+		{0, []string{"cp", "//h1/docs/f", "taken"}}, // the same bytes
+		{1, []string{"cp", "taken", "//h1/docs/new"}},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			r := all[1].run(quick, c.args...)
+			if r.Status != c.status || c.status != 0 && (r.Stderr == "" || r.Stdout != "") {
+				t.Errorf("exit status %d, want %d\nstdout: %s\nstderr: %s", r.Status, c.status, r.Stdout, r.Stderr)
+			}
+		})
+	}
+	all[0].Unplug(0)
+	r := all[1].run(slow, "cat", "//h1/docs/f")
+	if r.Status != 5 && r.Status != 3 || r.Took > 30*time.Second {
+		t.Errorf("a peer whose cable is pulled: exit status %d after %v\n%s", r.Status, r.Took, r.Stderr)
+	}
+}
+
+// TestPassword walks the way of a share's password: refused, wrong, right, kept over restarts, changed.
+func TestPassword(t *testing.T) {
+	all, _ := nodes(t, lantest.Options{Hosts: 2})
+	owner, guest := all[0], all[1]
+	file := func(n *node, name, text string) string {
+		path := filepath.Join(n.Home, name)
+		if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	docs := filepath.Join(owner.Home, "docs")
+	write(t, filepath.Join(docs, "f"), "text")
+	owner.start()
+	guest.start()
+	fullView(t, 2*time.Second, all...)
+	owner.ok(quick, "share", "add", docs, "--read-password-file", file(owner, "pw", "correct horse battery staple"))
+	lantest.WaitFor(t, 5*time.Second, "the share to be seen", func() bool { return strings.Contains(guest.ok(quick, "ls"), "docs") })
+
+	read := func(status int) {
+		t.Helper()
+		guest.fails(quick, status, "cat", "//h1/docs/f")
+	}
+	login := func(status int, password string) {
+		t.Helper()
+		guest.fails(quick, status, "login", "//h1/docs", "--password-file", file(guest, "guess", password))
+	}
+	read(4)
+	login(4, "wrong horse battery staple")
+	read(4)
+	login(0, "correct horse battery staple")
+	read(0)
+	for _, n := range all {
+		n.daemon.Stop()
+		n.start()
+		fullView(t, quick, all...)
+		read(0)
+	}
+	owner.ok(quick, "share", "passwd", "docs", "read", "--password-file", file(owner, "pw2", "another horse battery staple"))
+	lantest.WaitFor(t, 5*time.Second, "the old login to be void", func() bool { return guest.run(quick, "cat", "//h1/docs/f").Status == 4 })
+	login(4, "correct horse battery staple")
+	login(0, "another horse battery staple")
+	read(0)
+	guest.ok(quick, "logout", "//h1/docs")
+	read(4)
+}
