@@ -261,5 +261,5 @@ func serverPublic(t *testing.T, c auth.Credential) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r255.NewElement().ScalarBaseMult(private).Bytes()
+	return r255.NewIdentityElement().ScalarBaseMult(private).Bytes()
 }

@@ -92,7 +92,6 @@ type Fetcher struct {
 	mu     sync.Mutex
 	wake   *sync.Cond
 	queue  []job
-	closed bool
 }
 
 // New starts a Fetcher, which works until Close or until ctx ends.

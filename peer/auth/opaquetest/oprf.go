@@ -15,7 +15,7 @@ var errElement = errors.New("opaquetest: no group element")
 
 // HashToElement maps a password to the group (RFC 9497 section 4.1).
 func HashToElement(input []byte) []byte {
-	e, err := r255.NewElement().SetUniformBytes(expandMessage(input, "HashToGroup-"+suiteID))
+	e, err := r255.NewIdentityElement().SetUniformBytes(expandMessage(input, "HashToGroup-"+suiteID))
 	if err != nil {
 		panic(err) // of a wrong length alone
 	}
@@ -24,7 +24,7 @@ func HashToElement(input []byte) []byte {
 
 // Multiply is the product of a scalar and an encoded element. The identity is no element (RFC 9497 section 2.1).
 func Multiply(k *r255.Scalar, element []byte) ([]byte, error) {
-	e, err := r255.NewElement().SetCanonicalBytes(element)
+	e, err := r255.NewIdentityElement().SetCanonicalBytes(element)
 	if err != nil || e.Equal(r255.NewIdentityElement()) == 1 {
 		return nil, errElement
 	}
@@ -48,7 +48,7 @@ func deriveKeyPair(seed []byte, info string) (*r255.Scalar, []byte) {
 		input := concat(seed, vector([]byte(info)), []byte{byte(counter)})
 		k, err := r255.NewScalar().SetUniformBytes(expandMessage(input, "DeriveKeyPair"+suiteID))
 		if err == nil && k.Equal(r255.NewScalar()) == 0 {
-			return k, r255.NewElement().ScalarBaseMult(k).Bytes()
+			return k, r255.NewIdentityElement().ScalarBaseMult(k).Bytes()
 		}
 	}
 	panic("opaquetest: 256 zero scalars")
