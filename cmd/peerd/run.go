@@ -54,6 +54,7 @@ func runDaemon(c *cli.Context, e *env) error {
 		level = slog.LevelError
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	daemon.LogLibrariesTo(log)
 	return daemon.Run(c.Context, cfg, log, func(r daemon.Ready) {
 		if err := e.ready(r); err != nil {
 			log.Error("tell that the daemon is ready", "err", err)

@@ -28,7 +28,15 @@ var _ serve.Offers = (*Offers)(nil)
 
 // New serves what reg names.
 func New(reg *registry.Registry, log *slog.Logger) *Offers {
-	return &Offers{Registry: reg, log: log, folders: make(map[share.ID]*local.FS)}
+	o := &Offers{Registry: reg, log: log, folders: make(map[share.ID]*local.FS)}
+	reg.OnChange(func(before, _ *registry.Share) {
+		if before != nil {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			delete(o.folders, before.ID)
+		}
+	})
+	return o
 }
 
 // Named finds a share by its name.
@@ -103,8 +111,8 @@ func (o *Offers) credential(id share.ID, right share.Right) (auth.Credential, er
 	return auth.Credential{Keys: keys, Record: record}, err
 }
 
-// AddForRun offers a folder until the program ends, open for reading. A folder that is offered so for good already stays as
-// it is.
+// AddForRun offers a folder, without links in its path, until the program ends, open for reading. A folder that is offered so
+// for good already stays as it is.
 func (o *Offers) AddForRun(name share.Name, dir string) (registry.Share, error) {
 	if have, err := o.Registry.Get(string(name)); err == nil && have.Dir == dir && have.Slots.Open() >= share.Read {
 		return have, nil

@@ -18,6 +18,9 @@ import (
 	"github.com/peerd/peerd/share/sharepb"
 )
 
+// maxHeld is how many shares there are grants kept for: others choose the names of theirs.
+const maxHeld = 4096
+
 // timeout is for everything that is a few messages to a peer and back.
 const timeout = 15 * time.Second
 
@@ -80,35 +83,32 @@ func (c *Client) stream(ctx context.Context, id peer.ID, protocol string) (peer.
 	return st, wire.NewReaderSize(st, 4<<10), end, nil
 }
 
-// Introduction is what a peer says of itself and its shares.
-type Introduction struct {
-	peer.Info
-	Shares   []share.Info
-	Revision uint64
-}
-
 // Introduce exchanges introductions with a peer.
-func (c *Client) Introduce(ctx context.Context, id peer.ID, ours *sharepb.Hello) (Introduction, error) {
+func (c *Client) Introduce(ctx context.Context, id peer.ID, ours *sharepb.Hello) (serve.Introduction, error) {
 	st, in, end, err := c.stream(ctx, id, serve.InfoProtocol)
 	if err != nil {
-		return Introduction{}, err
+		return serve.Introduction{}, err
 	}
 	defer end()
 	if err := wire.WriteMsg(st, ours); err != nil {
-		return Introduction{}, away("introduce", err)
+		return serve.Introduction{}, away("introduce", err)
 	}
 	var theirs sharepb.Hello
 	if err := in.ReadMsg(&theirs, serve.MaxHello); err != nil {
-		return Introduction{}, away("introduce", err)
+		return serve.Introduction{}, away("introduce", err)
 	}
-	return Introduction{Info: serve.InfoFrom(&theirs, id), Shares: serve.SharesFrom(&theirs), Revision: theirs.Revision}, nil
+	return serve.IntroductionFrom(&theirs, id), nil
 }
 
-// away is an error of a stream that broke.
+// away is an error of a stream that broke. A message that can't be read was not cut short by the network, which proves
+// what it carries: the peer made it so.
 func away(op string, err error) error {
 	var e *peer.Error
-	if errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
 		return err
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrTooLong):
+		return &peer.Error{Op: op, Kind: peer.Integrity, Err: fmt.Errorf("the peer's answer makes no sense: %w", err)}
 	}
 	return &peer.Error{Op: op, Kind: peer.Unreachable, Err: err, Hint: `run "peerd doctor"`}
 }
@@ -151,7 +151,7 @@ func (c *Client) Login(ctx context.Context, id peer.ID, name string, password au
 		return Access{}, err
 	}
 	t, err := grant.OpenTicket(result.Ticket, id)
-	if err != nil || t.Holder != c.self || t.Share != access.Share {
+	if err != nil || t.Holder != c.self || t.Share != access.Share || t.Right != h.access.Right {
 		return Access{}, &peer.Error{Op: "login", Kind: peer.Integrity, Err: errors.New("the ticket is not for us")}
 	}
 	h.access.Until = t.Expires
@@ -203,6 +203,12 @@ func (c *Client) held(id peer.ID, name string) *held {
 	k := key{id, share.FoldKey(name)}
 	h := c.grants[k]
 	if h == nil {
+		for old := range c.grants {
+			if len(c.grants) < maxHeld {
+				break
+			}
+			delete(c.grants, old) // any: it can be had again
+		}
 		h = new(held)
 		c.grants[k] = h
 	}
@@ -239,6 +245,9 @@ func (c *Client) enter(ctx context.Context, id peer.ID, name string) (*held, err
 	}
 	if err := c.renew(ctx, h, id, name); err != nil {
 		h.mu.Unlock()
+		if peer.KindOf(err) == peer.Denied {
+			c.Forget(id, name)
+		}
 		return nil, err
 	}
 	return h, nil

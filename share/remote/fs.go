@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/peerd/peerd/peer"
@@ -20,11 +21,12 @@ type FS struct {
 	share  share.ID
 	name   string
 	label  string
+	most   int // entries of one answer
 }
 
 // FS makes the share that an access is for a [share.FS]. label is how it is called in messages: //anna/docs.
 func (c *Client) FS(a Access, label string) *FS {
-	return &FS{client: c, peer: a.Peer, share: a.Share, name: a.Name, label: label}
+	return &FS{client: c, peer: a.Peer, share: a.Share, name: a.Name, label: label, most: maxEntries}
 }
 
 var _ share.FS = (*FS)(nil)
@@ -48,22 +50,40 @@ func (f *FS) List(ctx context.Context, p share.Path) iter.Seq2[share.Entry, erro
 	return f.ask(ctx, sharepb.Verb_VERB_LIST, p)
 }
 
-// Walk yields all below a folder.
+// Walk yields all below a folder. Who takes long over it uses [FS.WalkOn].
 func (f *FS) Walk(ctx context.Context, p share.Path) iter.Seq2[share.Entry, error] {
 	return f.ask(ctx, sharepb.Verb_VERB_WALK, p)
 }
 
-// ask yields the answer to one request.
+// ask yields the answer to one request. A right that ended before the first entry is asked for once more: the password may
+// have been changed to none.
 func (f *FS) ask(ctx context.Context, verb sharepb.Verb, p share.Path) iter.Seq2[share.Entry, error] {
 	return func(yield func(share.Entry, error) bool) {
-		if err := f.pages(ctx, verb, p, func(e share.Entry) bool { return yield(e, nil) }); err != nil {
+		told := false
+		page := func(entries []share.Entry) error {
+			told = told || len(entries) > 0
+			for _, e := range entries {
+				if !yield(e, nil) {
+					return errStopped
+				}
+			}
+			return nil
+		}
+		err := f.pages(ctx, verb, p, page)
+		if !told && peer.KindOf(err) == peer.Denied {
+			err = f.pages(ctx, verb, p, page)
+		}
+		if err != nil && !errors.Is(err, errStopped) {
 			yield(share.Entry{}, f.located(err, p))
 		}
 	}
 }
 
-// pages calls yield with what the pages of an answer hold until it returns false.
-func (f *FS) pages(ctx context.Context, verb sharepb.Verb, p share.Path, yield func(share.Entry) bool) error {
+// errStopped is of who wants no more entries.
+var errStopped = errors.New("stopped")
+
+// pages gives what the pages of an answer hold to got, until that fails. A grant that is refused is not used again.
+func (f *FS) pages(ctx context.Context, verb sharepb.Verb, p share.Path, got func([]share.Entry) error) error {
 	grant, err := f.client.Grant(ctx, f.peer, f.name)
 	if err != nil {
 		return err
@@ -75,7 +95,7 @@ func (f *FS) pages(ctx context.Context, verb sharepb.Verb, p share.Path, yield f
 	defer st.Reset()
 	stop := context.AfterFunc(ctx, func() { st.Reset() })
 	defer stop()
-	if err := st.SetDeadline(time.Now().Add(silence)); err != nil {
+	if err := st.SetWriteDeadline(time.Now().Add(silence)); err != nil {
 		return err
 	}
 	req := &sharepb.Request{Share: f.share[:], Grant: grant, Verb: verb, Path: p.Components()}
@@ -83,7 +103,8 @@ func (f *FS) pages(ctx context.Context, verb sharepb.Verb, p share.Path, yield f
 		return away("list", err)
 	}
 	in := wire.NewReader(st)
-	for seen := 0; ; {
+	check := answer{fs: f, verb: verb, base: p}
+	for {
 		if err := st.SetReadDeadline(time.Now().Add(silence)); err != nil {
 			return err
 		}
@@ -94,42 +115,79 @@ func (f *FS) pages(ctx context.Context, verb sharepb.Verb, p share.Path, yield f
 			}
 			return away("list", err)
 		}
-		if seen += len(page.Entries); seen > maxEntries {
-			return f.lie(p, "it lists more than any folder has")
+		entries, err := check.page(&page)
+		if err != nil {
+			return err
 		}
-		for _, m := range page.Entries {
-			e, err := f.entry(p, m, verb)
-			if err != nil {
-				return err
-			}
-			if !yield(e) {
-				return nil
-			}
+		if err := got(entries); err != nil {
+			return err
 		}
-		if page.Error != nil {
-			return wire.ToError(page.Error)
+		if err := wire.ToError(page.Error); err != nil {
+			if peer.KindOf(err) == peer.Denied {
+				f.client.Forget(f.peer, f.name)
+			}
+			return err
 		}
 		if page.End {
 			return nil
 		}
-		if len(page.Entries) == 0 {
-			return f.lie(p, "a page of its list is empty")
-		}
 	}
 }
 
-// entry checks what a peer tells of. A name that no peer should send is an error: the rest is not worth more.
-func (f *FS) entry(base share.Path, m *sharepb.Entry, verb sharepb.Verb) (share.Entry, error) {
-	path, err := share.ParsePath(append(base.Components(), m.Path...))
+// answer checks the pages that answer one request.
+type answer struct {
+	fs   *FS
+	verb sharepb.Verb
+	base share.Path
+	seen int
+	last []string // the path of the last entry
+}
+
+func (a *answer) page(m *sharepb.Page) ([]share.Entry, error) {
+	a.seen += len(m.Entries)
+	switch {
+	case a.seen > a.fs.most:
+		return nil, a.fs.lie(a.base, "it lists more than any folder has")
+	case len(m.Entries) > serve.PageEntries:
+		return nil, a.fs.lie(a.base, "a page of its list is too long")
+	case len(m.Entries) == 0 && m.Error == nil && !m.End:
+		return nil, a.fs.lie(a.base, "a page of its list is empty")
+	}
+	entries := make([]share.Entry, len(m.Entries))
+	for i, e := range m.Entries {
+		var err error
+		if entries[i], err = a.entry(e); err != nil {
+			return nil, err
+		}
+	}
+	return entries, nil
+}
+
+// entry checks what a peer tells of. A name that no peer should send is an error: the rest is not worth more. Nor is it
+// when entries come in another order than [share.FS] says, which also keeps each from coming twice.
+func (a *answer) entry(m *sharepb.Entry) (share.Entry, error) {
+	path, err := share.ParsePath(slices.Concat(a.base.Components(), m.Path))
 	if err != nil {
 		return share.Entry{}, &peer.Error{Kind: peer.Integrity, Err: err, Hint: "the peer sends names that can't be"}
 	}
 	e := share.Entry{Path: path, Kind: share.EntryKind(m.Kind), Size: m.Size, ModTime: time.Unix(0, m.ModTime), Exec: m.Exec}
-	depth := len(m.Path)
-	fits := (verb == sharepb.Verb_VERB_STAT && depth == 0) || (verb == sharepb.Verb_VERB_LIST && depth == 1) || (verb == sharepb.Verb_VERB_WALK && depth > 0)
-	if !fits || (e.Kind != share.File && e.Kind != share.Dir) || m.Size < 0 || copy(e.Version[:], m.Version) != len(m.Version) {
-		return share.Entry{}, f.lie(path, "an entry of its list makes no sense")
+	fits := false
+	switch depth := len(m.Path); a.verb {
+	case sharepb.Verb_VERB_STAT:
+		fits = depth == 0 && a.seen == 1
+	case sharepb.Verb_VERB_LIST:
+		fits = depth == 1
+	case sharepb.Verb_VERB_WALK:
+		fits = depth > 0
 	}
+	if !fits || (e.Kind != share.File && e.Kind != share.Dir) || m.Size < 0 || len(m.Version) != len(e.Version) {
+		return share.Entry{}, a.fs.lie(path, "an entry of its list makes no sense")
+	}
+	if a.last != nil && slices.Compare(a.last, m.Path) >= 0 {
+		return share.Entry{}, a.fs.lie(path, "its list is out of order")
+	}
+	a.last = m.Path
+	copy(e.Version[:], m.Version)
 	return e, nil
 }
 
@@ -147,11 +205,10 @@ func (f *FS) full(p share.Path) string {
 // located gives an error the name that this side has for the path.
 func (f *FS) located(err error, p share.Path) error {
 	var e *peer.Error
-	if !errors.As(err, &e) {
+	switch {
+	case !errors.As(err, &e):
 		return err
-	}
-	if e.Kind == peer.Denied {
-		f.client.Forget(f.peer, f.name)
+	case e.Kind == peer.Denied:
 		return Revoked(f.label)
 	}
 	return &peer.Error{Op: e.Op, Path: f.full(p), Kind: e.Kind, Err: e.Err, Hint: e.Hint}

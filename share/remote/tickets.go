@@ -107,7 +107,20 @@ func (t *Tickets) put(s saved) error {
 	if err := os.Rename(temp, t.file(s)); err != nil {
 		return err
 	}
-	t.all[key{s.Peer, share.FoldKey(s.Name)}] = s
+	// The share may have had another name when it was entered before, or the name another share.
+	now := key{s.Peer, share.FoldKey(s.Name)}
+	for k, old := range t.all {
+		if k != now && t.file(old) != t.file(s) {
+			continue
+		}
+		delete(t.all, k)
+		if t.file(old) != t.file(s) {
+			if err := os.Remove(t.file(old)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	t.all[now] = s
 	return nil
 }
 

@@ -98,13 +98,9 @@ func refuse(st peer.Stream, wait time.Duration) error {
 }
 
 func (d *Doorman) password(name string, in *wire.Reader, st peer.Stream) (*sharepb.AuthResult, error) {
-	id, credentials := d.dummy.ShareID(share.FoldKey(name)), d.dummy.Credentials()
+	id := d.dummy.ShareID(share.FoldKey(name))
 	o, known := d.gate.offers.Named(name)
 	if known {
-		var err error
-		if credentials, err = o.Credentials(); err != nil {
-			return nil, err
-		}
 		id = o.ID
 	}
 	if err := wire.WriteMsg(st, &sharepb.AuthShare{Id: id[:]}); err != nil {
@@ -118,6 +114,15 @@ func (d *Doorman) password(name string, in *wire.Reader, st peer.Stream) (*share
 	run, wait := d.throttle.Charge(d.gate.now(), attempt)
 	if run == nil {
 		return nil, refuse(st, wait)
+	}
+	// Read from the disk no sooner than here: how long that takes tells a share that is there from one that is not, and
+	// up to here anybody may ask as often as they like.
+	credentials := d.dummy.Credentials()
+	if known {
+		var err error
+		if credentials, err = o.Credentials(); err != nil {
+			return nil, err
+		}
 	}
 	ke2, pending, err := auth.Respond(auth.Binding{Client: st.Peer(), Server: d.gate.self, Share: id}, credentials, m.Data)
 	if err != nil {

@@ -48,13 +48,23 @@ func (p bytesPass) Open(ctx context.Context, components []string) (serve.File, e
 	}
 	f, err := o.FS.Open(ctx, path)
 	if err != nil {
-		return nil, err
+		return nil, fileError(err)
 	}
 	if err := settle(ctx, path, f); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return openFile{f}, nil
+}
+
+// fileError is what a peer is told of a file that its owner's system does not let us read. [peer.Denied] is about rights
+// alone, so that whoever gets it knows that the right to the share is gone.
+func fileError(err error) error {
+	var e *peer.Error
+	if errors.As(err, &e) && e.Kind == peer.Denied {
+		return &peer.Error{Op: e.Op, Path: e.Path, Kind: peer.Other, Err: e.Err, Hint: e.Hint}
+	}
+	return err
 }
 
 // settler is a file that knows whether it changed so lately that its version does not prove its bytes yet.

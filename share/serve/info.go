@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
@@ -16,20 +18,28 @@ const InfoProtocol = "/peerd/info/1"
 // Bounds of a Hello.
 const (
 	MaxHello    = 256 << 10 // bytes
-	MaxListed   = 1000      // shares told of
+	MaxListed   = 1000      // shares told of, as far as MaxHello has room for them
 	maxAddrs    = 16
+	maxAddr     = 256 // bytes
 	infoTimeout = 10 * time.Second
 )
+
+// Introduction is what a peer says of itself and its shares: its own words, all but the ID.
+type Introduction struct {
+	peer.Info
+	Shares   []share.Info
+	Revision uint64 // changes with Shares
+}
 
 // Porter answers introductions.
 type Porter struct {
 	offers Offers
 	self   func() peer.Info
-	met    func(peer.Info, peer.Stream)
+	met    func(Introduction)
 }
 
 // NewPorter makes a Porter that tells self of this peer, and met of every other that introduces itself.
-func NewPorter(offers Offers, self func() peer.Info, met func(peer.Info, peer.Stream)) *Porter {
+func NewPorter(offers Offers, self func() peer.Info, met func(Introduction)) *Porter {
 	return &Porter{offers: offers, self: self, met: met}
 }
 
@@ -42,10 +52,12 @@ func (p *Porter) Handle(_ context.Context, st peer.Stream) error {
 	if err := wire.NewReaderSize(st, 4<<10).ReadMsg(&theirs, MaxHello); err != nil {
 		return err
 	}
+	in := IntroductionFrom(&theirs, st.Peer()) // a fraction of what a message can be made to take in memory
+	theirs.Reset()
 	if err := wire.WriteMsg(st, p.Hello()); err != nil {
 		return err
 	}
-	p.met(InfoFrom(&theirs, st.Peer()), st)
+	p.met(in)
 	return nil
 }
 
@@ -59,28 +71,36 @@ func (p *Porter) Hello() *sharepb.Hello {
 	for _, a := range self.Addrs[:min(len(self.Addrs), maxAddrs)] {
 		h.Addrs = append(h.Addrs, a.Bytes())
 	}
+	size := proto.Size(h)
 	for _, s := range listed[:min(len(listed), MaxListed)] {
-		h.Shares = append(h.Shares, &sharepb.Share{Id: s.ID[:], Name: string(s.Name), Comment: s.Comment, Open: uint32(s.Open)})
+		m := &sharepb.Share{Id: s.ID[:], Name: string(s.Name), Comment: s.Comment, Open: uint32(s.Open)}
+		if size += wire.FrameSize(m) + 1; size > MaxHello {
+			break
+		}
+		h.Shares = append(h.Shares, m)
 	}
 	return h
 }
 
-// InfoFrom reads what another peer says of itself. What is no name is made one, what is no address is left out.
-func InfoFrom(h *sharepb.Hello, id peer.ID) peer.Info {
-	info := peer.Info{
+// IntroductionFrom reads what the peer id says of itself. What is no name is made one; what is no address, no workgroup and
+// no share is left out.
+func IntroductionFrom(h *sharepb.Hello, id peer.ID) Introduction {
+	in := Introduction{Info: peer.Info{
 		ID: id, Name: peer.CleanName(h.Name, peer.Name(peer.Short(id))), Time: time.Unix(0, h.Time),
-		Workgroup: string(peer.CleanName(h.Workgroup, "")), Version: string(peer.CleanName(h.Version, "")),
+		Version: string(peer.CleanName(h.Version, "")),
+	}, Shares: sharesFrom(h), Revision: h.Revision}
+	if peer.CheckText(h.Workgroup, peer.MaxWorkgroup) == nil {
+		in.Workgroup = h.Workgroup
 	}
 	for _, b := range h.Addrs[:min(len(h.Addrs), maxAddrs)] {
-		if a, err := peer.AddrFromBytes(b); err == nil {
-			info.Addrs = append(info.Addrs, a)
+		if a, err := peer.AddrFromBytes(b); err == nil && len(b) <= maxAddr {
+			in.Addrs = append(in.Addrs, a)
 		}
 	}
-	return info
+	return in
 }
 
-// SharesFrom reads the shares that another peer says it offers. Those that are none are left out.
-func SharesFrom(h *sharepb.Hello) []share.Info {
+func sharesFrom(h *sharepb.Hello) []share.Info {
 	var out []share.Info
 	for _, s := range h.Shares[:min(len(h.Shares), MaxListed)] {
 		name, err := share.ParseName(s.Name)

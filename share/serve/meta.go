@@ -22,9 +22,10 @@ const MetaProtocol = "/peerd/share/1"
 const (
 	MaxRequest  = 8 << 10   // bytes
 	MaxPage     = 256 << 10 // bytes, as sent
-	pageEntries = 1000
+	PageEntries = 1000      // in one page, at most
 	metaIdle    = 60 * time.Second
 	metaWrite   = 64 * time.Second // for one page: 4 KiB a second
+	metaPause   = 2 * time.Second  // after which a page goes out that is not full, as from a slow disk
 )
 
 // Lister answers requests for listings.
@@ -48,30 +49,31 @@ func (l *Lister) Handle(ctx context.Context, st peer.Stream) error {
 			}
 			return err
 		}
-		if len(req.Grant) > 0 {
-			var err error
-			if pass, err = l.enter(&req, st.Peer()); err != nil {
-				return wire.WriteMsg(st, &sharepb.Page{Error: wire.FromError(err)})
-			}
+		var err error
+		pass, err = l.enter(pass, &req, st.Peer())
+		out := &pager{st: st, pass: pass, need: Need(req.Verb), sent: time.Now()}
+		if err == nil {
+			err = l.answer(ctx, out, &req)
 		}
-		out := &pager{st: st, pass: pass, need: Need(req.Verb)}
-		if err := out.finish(l.answer(ctx, out, &req)); err != nil {
+		if err := out.finish(err); err != nil {
 			return err
 		}
 	}
 }
 
-func (l *Lister) enter(req *sharepb.Request, holder peer.ID) (*Pass, error) {
-	if len(req.Share) != len(share.ID{}) {
-		return nil, refused()
+// enter gives the pass for a request: by the grant that it brings, else the one that the stream has for the same share.
+func (l *Lister) enter(have *Pass, req *sharepb.Request, holder peer.ID) (*Pass, error) {
+	switch {
+	case len(req.Share) != len(share.ID{}):
+	case len(req.Grant) > 0:
+		return l.gate.Enter(req.Grant, holder, share.ID(req.Share))
+	case have != nil && have.grant.Share == share.ID(req.Share):
+		return have, nil
 	}
-	return l.gate.Enter(req.Grant, holder, share.ID(req.Share))
+	return nil, refused()
 }
 
 func (l *Lister) answer(ctx context.Context, out *pager, req *sharepb.Request) error {
-	if out.pass == nil {
-		return refused()
-	}
 	o, err := out.pass.Allow(out.need)
 	if err != nil {
 		return err
@@ -85,7 +87,7 @@ func (l *Lister) answer(ctx context.Context, out *pager, req *sharepb.Request) e
 	case sharepb.Verb_VERB_STAT:
 		e, err := o.FS.Stat(ctx, path)
 		if err != nil {
-			return err
+			return fileError(err)
 		}
 		return out.add(e)
 	case sharepb.Verb_VERB_LIST:
@@ -104,12 +106,13 @@ type pager struct {
 	base share.Path
 	page sharepb.Page
 	size int
+	sent time.Time // the last page, or the beginning
 }
 
 func (p *pager) all(entries iter.Seq2[share.Entry, error]) error {
 	for e, err := range entries {
 		if err != nil {
-			return err
+			return fileError(err)
 		}
 		if err := p.add(e); err != nil {
 			return err
@@ -124,7 +127,8 @@ var errSend = errors.New("send page")
 func (p *pager) add(e share.Entry) error {
 	m := entryPB(e, p.base)
 	size := proto.Size(m) + 8
-	if len(p.page.Entries) == pageEntries || p.size+size > MaxPage/2 {
+	full := len(p.page.Entries) == PageEntries || p.size+size > MaxPage/2
+	if full || len(p.page.Entries) > 0 && time.Since(p.sent) > metaPause {
 		if err := p.flush(); err != nil {
 			return err
 		}
@@ -148,12 +152,15 @@ func (p *pager) send() error {
 	if err := wire.WriteMsg(p.st, &p.page); err != nil {
 		return errors.Join(errSend, err)
 	}
-	p.page.Entries, p.size = p.page.Entries[:0], 0
+	p.page.Entries, p.size, p.sent = p.page.Entries[:0], 0, time.Now()
 	return nil
 }
 
 // finish sends the last page, with the error that ended the answer if there is one.
 func (p *pager) finish(err error) error {
+	if err == nil {
+		_, err = p.pass.Allow(p.need)
+	}
 	switch {
 	case errors.Is(err, errSend):
 		return err

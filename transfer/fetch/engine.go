@@ -89,9 +89,9 @@ type Fetcher struct {
 
 	heard atomic.Int64 // when something arrived last, in Unix nanoseconds
 
-	mu     sync.Mutex
-	wake   *sync.Cond
-	queue  []job
+	mu    sync.Mutex
+	wake  *sync.Cond
+	queue []job
 }
 
 // New starts a Fetcher, which works until Close or until ctx ends.

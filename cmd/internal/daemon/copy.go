@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,15 +26,18 @@ const copyLanes = 2
 
 // Copy brings files here.
 func (d *daemon) Copy(ctx context.Context, req control.CopyRequest, event func(control.CopyEvent)) error {
+	if len(req.Sources) == 0 {
+		return &peer.Error{Op: "copy", Kind: peer.Usage, Err: errors.New("there is nothing to copy")}
+	}
 	c := &copying{d: d, req: req, event: event, started: time.Now()}
 	defer d.copies.add(c)()
 	stop := c.tick(ctx)
 	err := c.all(ctx)
 	stop()
 	if err == nil && c.failed > 0 {
-		err = &peer.Error{Op: "copy", Kind: peer.KindOf(c.first), Err: fmt.Errorf("%d of %d files failed", c.failed, c.sum.TotalFiles)}
-		if c.sum.TotalFiles <= 1 {
-			err = c.first
+		err = c.first
+		if total := c.sum.TotalFiles + c.failedDirs; total > 1 {
+			err = &peer.Error{Op: "copy", Kind: peer.KindOf(c.first), Err: fmt.Errorf("%d of %d files failed", c.failed, total)}
 		}
 	}
 	c.mu.Lock()
@@ -55,12 +58,14 @@ type copying struct {
 	event   func(control.CopyEvent)
 	started time.Time
 
-	mu     sync.Mutex
-	sum    control.CopyEvent // running sums
-	failed int
-	first  error  // of the failures
-	at     place  // the source under way
-	target string // its local folder
+	mu         sync.Mutex
+	sum        control.CopyEvent // running sums
+	failed     int64
+	failedDirs int64                   // of these
+	first      error                   // of the failures
+	at         place                   // the source under way
+	target     string                  // its local folder
+	end        context.CancelCauseFunc // ends it
 }
 
 // tick tells how far the copy is, ten times a second while something moves.
@@ -94,9 +99,6 @@ func (c *copying) tick(ctx context.Context) (stop func()) {
 }
 
 func (c *copying) all(ctx context.Context) error {
-	if len(c.req.Sources) == 0 {
-		return &peer.Error{Op: "copy", Kind: peer.Usage, Err: errors.New("there is nothing to copy")}
-	}
 	into, err := c.destination()
 	if err != nil {
 		return err
@@ -138,7 +140,7 @@ func (c *copying) source(ctx context.Context, ref control.Ref, into bool) error 
 	if err != nil {
 		return err
 	}
-	fsys := c.d.client.FS(at.access, at.label)
+	fsys := c.d.client.FS(at.access, at.label())
 	e, err := fsys.Stat(ctx, at.path)
 	if err != nil {
 		return err
@@ -155,33 +157,33 @@ func (c *copying) source(ctx context.Context, ref control.Ref, into bool) error 
 		return err
 	}
 	defer dst.Close()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	c.mu.Lock()
-	c.at, c.target = at, folder
+	c.at, c.target, c.end = at, folder, end
 	c.mu.Unlock()
-	f := fetch.New(ctx, c.d.source(at), fetch.Options{Lanes: copyLanes, Progress: c, Log: c.d.log})
+	f := fetch.New(ctx, c.d.source(at), fetch.Options{Lanes: copyLanes, Patience: patience, Progress: c, Log: c.d.log})
 	defer f.Close()
 	items := func(yield func(fetch.Item, error) bool) { c.items(ctx, e, fsys, name, yield) }
-	err = f.Tree(ctx, items, dst, c.req.Force, c)
-	if peer.KindOf(err) == peer.Denied {
-		c.d.client.Forget(at.peer.ID, at.access.Name)
-		return remote.Revoked(at.label)
-	}
-	return err
+	return c.d.ended(at, f.Tree(ctx, items, dst, c.req.Force, c))
 }
 
+// patience is how long a copy waits for a peer that went away.
+const patience = 2 * time.Minute
+
 // items yields what a source is made of. A listing that breaks off goes on where it was.
-func (c *copying) items(ctx context.Context, e share.Entry, fsys share.FS, name string, yield func(fetch.Item, error) bool) {
+func (c *copying) items(ctx context.Context, e share.Entry, fsys *remote.FS, name string, yield func(fetch.Item, error) bool) {
 	if !yield(c.item(e, e.Path, name), nil) || e.Kind != share.Dir {
 		return
 	}
-	for e2, err := range walkOn(ctx, fsys, e.Path) {
+	for e2, err := range fsys.WalkOn(ctx, e.Path, patience) {
 		if err != nil {
 			yield(fetch.Item{}, err)
 			return
 		}
 		it := c.item(e2, e.Path, name)
 		if err := localName(e2.Name()); err != nil {
-			c.Failed(it, &peer.Error{Path: c.at.label + "/" + e2.Path.String(), Kind: peer.Other, Err: err, Hint: "this computer can't hold such a name"})
+			c.Failed(it, &peer.Error{Path: c.at.label() + "/" + e2.Path.String(), Kind: peer.Other, Err: err, Hint: "this computer can't hold such a name"})
 			continue
 		}
 		if !yield(it, nil) {
@@ -214,50 +216,6 @@ func localName(name string) error {
 	return nil
 }
 
-// Patience with a listing that breaks off.
-const (
-	walkTries = 60
-	walkPause = 2 * time.Second
-)
-
-// walkOn is Walk that starts again when the peer goes away for a while, and leaves out what it yielded already. Entries come
-// in the same order each time, so it is enough to remember the last.
-func walkOn(ctx context.Context, fsys share.FS, root share.Path) iter.Seq2[share.Entry, error] {
-	return func(yield func(share.Entry, error) bool) {
-		seen := make(map[share.Path]struct{})
-		for try := 1; ; try++ {
-			err := func() error {
-				for e, err := range fsys.Walk(ctx, root) {
-					if err != nil {
-						return err
-					}
-					if _, twice := seen[e.Path]; twice {
-						continue
-					}
-					seen[e.Path] = struct{}{}
-					if !yield(e, nil) {
-						return errStopped
-					}
-				}
-				return errStopped
-			}()
-			if errors.Is(err, errStopped) {
-				return
-			}
-			if peer.KindOf(err) != peer.Unreachable || try == walkTries || ctx.Err() != nil {
-				yield(share.Entry{}, err)
-				return
-			}
-			select {
-			case <-time.After(walkPause):
-			case <-ctx.Done():
-			}
-		}
-	}
-}
-
-var errStopped = errors.New("stopped")
-
 // Got adds bytes that were fetched.
 func (c *copying) Got(_ string, n int64) {
 	c.mu.Lock()
@@ -288,12 +246,20 @@ func (c *copying) Done(it fetch.Item, root transfer.Hash) {
 	c.event(ev)
 }
 
-// Failed tells of a file or folder that could not be had.
+// Failed tells of a file or folder that could not be had. Where it is the peer that denies it, it will deny all others too.
 func (c *copying) Failed(it fetch.Item, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var e *peer.Error
+	if errors.As(err, &e) && e.Kind == peer.Denied && control.IsRemote(e.Path) {
+		c.end(err)
+		return
+	}
 	if c.failed++; c.first == nil {
 		c.first = err
+	}
+	if it.Dir {
+		c.failedDirs++
 	}
 	ev := c.about(control.CopyError, it)
 	ev.Error = control.FromError(err)
@@ -303,7 +269,7 @@ func (c *copying) Failed(it fetch.Item, err error) {
 func (c *copying) about(event string, it fetch.Item) control.CopyEvent {
 	ev := c.sum
 	ev.Event, ev.Size = event, it.Size
-	ev.Source = control.Ref{Peer: string(c.at.peer.Name), Share: c.at.access.Name}
+	ev.Source = c.at.ref
 	for _, name := range it.Path {
 		ev.Source = ev.Source.Join(name)
 	}
@@ -342,5 +308,6 @@ func (s *copies) list() []control.Transfer {
 		})
 		c.mu.Unlock()
 	}
+	slices.SortFunc(out, func(a, b control.Transfer) int { return a.Started.Compare(b.Started.Time) })
 	return out
 }

@@ -68,6 +68,9 @@ type daemon struct {
 	throttle auth.Throttle
 }
 
+// LogLibrariesTo sends what libraries log to log. It holds for the whole process, and is called before the first Run.
+func LogLibrariesTo(log *slog.Logger) { host.LogLibraryTo(log) }
+
 // Run runs the daemon until ctx ends, and calls ready once all of it is up.
 func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ready)) error {
 	d := &daemon{cfg: cfg, log: log, started: time.Now()}
@@ -120,7 +123,11 @@ func (d *daemon) openState() error {
 	}
 	d.offers = offer.New(reg, d.log)
 	for _, s := range d.cfg.Shares {
-		if _, err := d.offers.AddForRun(s.Name, s.Dir); err != nil {
+		dir := s.Dir
+		if real, err := filepath.EvalSymlinks(dir); err == nil { // what is not there is told of by the registry
+			dir = real
+		}
+		if _, err := d.offers.AddForRun(s.Name, dir); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
 
 	"github.com/peerd/peerd/discovery"
 	"github.com/peerd/peerd/peer"
@@ -21,8 +22,11 @@ type place struct {
 	peer   discovery.Peer
 	access remote.Access
 	path   share.Path
-	label  string // //PEER/SHARE as the user wrote it
+	ref    control.Ref // of the share, as the user wrote it
 }
+
+// label is how the share is called in messages.
+func (p place) label() string { return p.ref.String() }
 
 // find resolves a Ref with a share in it and gets in.
 func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) {
@@ -37,7 +41,7 @@ func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	at := place{peer: p, path: path, label: ref.ShareRef().String()}
+	at := place{peer: p, path: path, ref: ref.ShareRef()}
 	at.access, err = d.client.Access(ctx, p.ID, ref.Share)
 	return at, d.explain(ctx, p, ref, err)
 }
@@ -45,23 +49,35 @@ func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) {
 // explain says what a refusal means to the user: a share that nobody told us of is not there, as far as we may know.
 func (d *daemon) explain(ctx context.Context, p discovery.Peer, ref control.Ref, err error) error {
 	label := ref.ShareRef().String()
-	switch peer.KindOf(err) {
-	case peer.Denied:
-		listed, asked := d.lan.shares(ctx, p)
-		for _, s := range listed {
-			if share.FoldKey(string(s.Name)) == share.FoldKey(ref.Share) {
-				return &peer.Error{Path: label, Kind: peer.Denied, Err: errors.New("this share wants a password"), Hint: `run "peerd login ` + label + `"`}
-			}
-		}
-		if asked {
-			return &peer.Error{Path: label, Kind: peer.NotFound, Err: errors.New("no share of this name is listed"),
-				Hint: `"peerd ls //` + ref.Peer + `" lists them; a hidden one opens with "peerd login ` + label + `"`}
-		}
-	case peer.Unreachable:
-		var e *peer.Error
-		if errors.As(err, &e) {
-			return &peer.Error{Path: label, Kind: peer.Unreachable, Err: e, Hint: e.Hint}
-		}
+	if peer.KindOf(err) != peer.Denied {
+		return named(err, label)
+	}
+	listed, asked := d.lan.shares(ctx, p)
+	there := slices.ContainsFunc(listed, func(s share.Info) bool {
+		return share.FoldKey(string(s.Name)) == share.FoldKey(ref.Share)
+	})
+	if !there && asked == nil {
+		return &peer.Error{Path: label, Kind: peer.NotFound, Err: errors.New("no share of this name is listed"),
+			Hint: `"peerd ls //` + ref.Peer + `" lists them; a hidden one opens with "peerd login ` + label + `"`}
+	}
+	return &peer.Error{Path: label, Kind: peer.Denied, Err: errors.New("this share wants a password"), Hint: `run "peerd login ` + label + `"`}
+}
+
+// named gives an error the name that the user has for what it is about.
+func named(err error, label string) error {
+	var e *peer.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &peer.Error{Op: e.Op, Path: label, Kind: e.Kind, Err: e.Err, Hint: e.Hint}
+}
+
+// ended says what an error of a transfer means to the user.
+func (d *daemon) ended(at place, err error) error {
+	var e *peer.Error
+	if errors.As(err, &e) && e.Kind == peer.Denied && (e.Path == "" || control.IsRemote(e.Path)) {
+		d.client.Forget(at.peer.ID, at.access.Name)
+		return remote.Revoked(at.label())
 	}
 	return err
 }
@@ -107,7 +123,13 @@ func (d *daemon) listPeer(ctx context.Context, ref control.Ref, recursive bool) 
 			yield(control.Entry{}, err)
 			return
 		}
-		d.yieldShares(ctx, p, ref, d.offered(ctx, []discovery.Peer{p})[0], recursive, yield)
+		listed, err := d.lan.shares(ctx, p)
+		if !d.yieldShares(ctx, p, ref, d.lan.all(p, listed), recursive, yield) {
+			return
+		}
+		if err != nil { // what is known of it was told
+			yield(control.Entry{}, named(err, ref.String()))
+		}
 	}
 }
 
@@ -140,7 +162,7 @@ func (d *daemon) listFolder(ctx context.Context, ref control.Ref, recursive bool
 			yield(control.Entry{}, err)
 			return
 		}
-		fs := d.client.FS(at.access, at.label)
+		fs := d.client.FS(at.access, at.label())
 		if !at.path.IsRoot() {
 			e, err := fs.Stat(ctx, at.path)
 			if err != nil || e.Kind == share.File {
@@ -148,11 +170,11 @@ func (d *daemon) listFolder(ctx context.Context, ref control.Ref, recursive bool
 				return
 			}
 		}
-		list := fs.List
+		entries := fs.List(ctx, at.path)
 		if recursive {
-			list = fs.Walk
+			entries = fs.WalkOn(ctx, at.path, 0)
 		}
-		for e, err := range list(ctx, at.path) {
+		for e, err := range entries {
 			if err != nil {
 				yield(control.Entry{}, err)
 				return
@@ -188,7 +210,7 @@ func (d *daemon) Stat(ctx context.Context, ref control.Ref) (control.Entry, erro
 	if at.path.IsRoot() {
 		return control.Entry{Ref: ref, Kind: control.KindShare, Right: control.Right(at.access.Right.String())}, nil
 	}
-	e, err := d.client.FS(at.access, at.label).Stat(ctx, at.path)
+	e, err := d.client.FS(at.access, at.label()).Stat(ctx, at.path)
 	if err != nil {
 		return control.Entry{}, err
 	}
@@ -212,11 +234,14 @@ func (d *daemon) Find(ctx context.Context, ref control.Ref, pattern string) iter
 
 // Cat writes a part of a file.
 func (d *daemon) Cat(ctx context.Context, ref control.Ref, offset, length int64, w io.Writer) error {
+	if offset < 0 {
+		return &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("a file begins at byte 0")}
+	}
 	at, err := d.find(ctx, ref)
 	if err != nil {
 		return err
 	}
-	e, err := d.client.FS(at.access, at.label).Stat(ctx, at.path)
+	e, err := d.client.FS(at.access, at.label()).Stat(ctx, at.path)
 	if err != nil {
 		return err
 	}
@@ -224,18 +249,18 @@ func (d *daemon) Cat(ctx context.Context, ref control.Ref, offset, length int64,
 		return &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it is a folder"), Hint: `list it with "peerd ls"`}
 	}
 	to := int64(-1)
-	if length >= 0 && offset+length < e.Size {
+	if length >= 0 && length < e.Size-offset {
 		to = offset + length
 	}
 	f := fetch.New(ctx, d.source(at), fetch.Options{Lanes: 1, Log: d.log})
 	defer f.Close()
-	return f.Read(ctx, at.path.Components(), e.Size, offset, to, w)
+	return d.ended(at, f.Read(ctx, at.path.Components(), e.Size, offset, to, w))
 }
 
 // source is where the bytes of a place come from.
 func (d *daemon) source(at place) fetch.Source {
 	return fetch.Source{
-		Opener: d.host, Peer: at.peer.ID, Share: transfer.ShareID(at.access.Share), Label: at.label,
+		Opener: d.host, Peer: at.peer.ID, Share: transfer.ShareID(at.access.Share), Label: at.label(),
 		Grant: func(ctx context.Context) ([]byte, error) { return d.client.Grant(ctx, at.peer.ID, at.access.Name) },
 	}
 }

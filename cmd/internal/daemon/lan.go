@@ -3,7 +3,9 @@ package daemon
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +17,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/registry"
-	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/serve"
 )
 
 // lan is what this peer knows of the others, by all ways together.
@@ -25,13 +27,15 @@ type lan struct {
 	mdns *mdns.Service // nil when switched off
 	join *static.Finder
 
+	seen sync.Mutex // held while view and host learn of a peer, so that they never differ for long
+
 	mu    sync.Mutex
 	intro map[peer.ID]introduced
 }
 
 // introduced is what a peer said of itself over an authenticated stream.
 type introduced struct {
-	remote.Introduction
+	serve.Introduction
 	heard uint64 // the revision by discovery when it was asked
 }
 
@@ -53,7 +57,11 @@ func newLAN(d *daemon) (*lan, error) {
 // run finds and announces until ctx ends.
 func (l *lan) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	l.d.host.OnDisconnect(func(id peer.ID) { l.observe(discovery.Sighting{ID: id, Way: discovery.Inbound, Gone: true}) })
+	l.d.host.OnDisconnect(func(id peer.ID) {
+		if !l.d.host.Connected(id) { // it may be back already
+			l.observe(discovery.Sighting{ID: id, Way: discovery.Inbound, Gone: true})
+		}
+	})
 	if l.mdns != nil {
 		l.announce()
 		stop := l.d.offers.Registry.OnChange(func(_, _ *registry.Share) { l.announce() })
@@ -69,6 +77,9 @@ func (l *lan) run(ctx context.Context) error {
 
 // announce tells the local network what there is to tell.
 func (l *lan) announce() {
+	if l.mdns == nil {
+		return
+	}
 	listed, revision := l.d.offers.Listed()
 	a := discovery.Advert{
 		ID: l.d.host.ID(), Name: l.d.cfg.Name, Workgroup: l.d.cfg.Workgroup, Version: l.d.cfg.Version,
@@ -82,15 +93,22 @@ func (l *lan) announce() {
 
 // observe takes in what was heard of a peer.
 func (l *lan) observe(s discovery.Sighting) {
+	l.seen.Lock()
+	defer l.seen.Unlock()
 	l.view.Observe(time.Now(), s)
 	if p, ok := l.view.Get(s.ID); ok {
 		l.d.host.Learn(s.ID, p.Addrs)
 		return
 	}
 	l.d.host.Forget(s.ID)
+	l.forget(func(id peer.ID) bool { return id == s.ID })
+}
+
+// forget drops what peers said of themselves.
+func (l *lan) forget(gone func(peer.ID) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.intro, s.ID)
+	maps.DeleteFunc(l.intro, func(id peer.ID, _ introduced) bool { return gone(id) })
 }
 
 // expire drops those that fell silent.
@@ -102,6 +120,10 @@ func (l *lan) expire(ctx context.Context) error {
 		if next := l.view.Expire(time.Now()); !next.IsZero() {
 			wait = max(time.Until(next), time.Second)
 		}
+		l.forget(func(id peer.ID) bool {
+			_, here := l.view.Get(id)
+			return !here
+		})
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -143,20 +165,20 @@ func (l *lan) probe(ctx context.Context, addr peer.Addr) (discovery.Sighting, er
 }
 
 // introduce exchanges introductions and keeps what comes of it.
-func (l *lan) introduce(ctx context.Context, id peer.ID, heard uint64) (remote.Introduction, error) {
+func (l *lan) introduce(ctx context.Context, id peer.ID, heard uint64) (serve.Introduction, error) {
 	in, err := l.d.client.Introduce(ctx, id, l.d.porter.Hello())
 	if err != nil {
 		return in, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.intro) < discovery.MaxPeers {
+	if _, again := l.intro[id]; again || len(l.intro) < discovery.MaxPeers {
 		l.intro[id] = introduced{in, heard}
 	}
 	return in, nil
 }
 
-func sighting(in remote.Introduction, way discovery.Way) discovery.Sighting {
+func sighting(in serve.Introduction, way discovery.Way) discovery.Sighting {
 	s := discovery.Sighting{
 		ID: in.ID, Way: way, Name: in.Name, Workgroup: in.Workgroup, Version: in.Version, Addrs: in.Addrs,
 		Count: len(in.Shares), Revision: in.Revision,
@@ -168,36 +190,28 @@ func sighting(in remote.Introduction, way discovery.Way) discovery.Sighting {
 }
 
 // met takes in a peer that introduced itself to us.
-func (d *daemon) met(info peer.Info, _ peer.Stream) {
-	s := discovery.Sighting{
-		ID: info.ID, Way: discovery.Inbound, Name: info.Name, Workgroup: info.Workgroup, Version: info.Version,
-		Addrs: info.Addrs[:min(len(info.Addrs), discovery.MaxAddrs)], Count: -1,
-	}
-	if p, ok := d.lan.view.Get(info.ID); ok {
-		s.Shares, s.Count, s.Revision = p.Shares, p.Count, p.Revision
-	}
-	d.lan.observe(s)
-}
+func (d *daemon) met(in serve.Introduction) { d.lan.observe(sighting(in, discovery.Inbound)) }
 
 // askTime is how long peers have to say what they offer when the whole workgroup is listed.
 const askTime = 2 * time.Second
 
-// shares are what a peer offers, asked anew when it changed since, and whether it could be asked.
-func (l *lan) shares(ctx context.Context, p discovery.Peer) ([]share.Info, bool) {
+// shares are what a peer offers, asked anew when it changed since. With an error, which says why it could not be asked, they
+// are what it advertises.
+func (l *lan) shares(ctx context.Context, p discovery.Peer) ([]share.Info, error) {
 	l.mu.Lock()
 	have, ok := l.intro[p.ID]
 	l.mu.Unlock()
 	if ok && l.current(have, p) {
-		return slices.Clone(have.Shares), true
+		return slices.Clone(have.Shares), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	in, err := l.introduce(ctx, p.ID, p.Revision)
 	if err == nil {
-		return in.Shares, true
+		return slices.Clone(in.Shares), nil
 	}
 	l.d.log.Debug("a peer does not say what it offers", "peer", p.ID, "err", err)
-	return named(p), false
+	return advertised(p), err
 }
 
 // known are the shares of a peer as far as it said so already.
@@ -205,10 +219,10 @@ func (l *lan) known(p discovery.Peer) []share.Info {
 	l.mu.Lock()
 	have, ok := l.intro[p.ID]
 	l.mu.Unlock()
-	if ok && (l.current(have, p) || !slices.Contains(p.Ways, discovery.MDNS)) {
-		return l.saved(p.ID, slices.Clone(have.Shares))
+	if ok && (l.current(have, p) || have.Revision == p.Revision) {
+		return l.all(p, slices.Clone(have.Shares))
 	}
-	return l.saved(p.ID, named(p))
+	return l.all(p, advertised(p))
 }
 
 // current reports whether what a peer said of its shares is what discovery says it offers. Of a peer that is not heard
@@ -220,8 +234,8 @@ func (l *lan) current(have introduced, p discovery.Peer) bool {
 	return have.Revision == p.Revision || (p.Revision != 0 && have.heard == p.Revision)
 }
 
-// named are the shares that a peer advertises, of which no more than the names are known.
-func named(p discovery.Peer) []share.Info {
+// advertised are the shares that a peer advertises, of which no more than the names are known.
+func advertised(p discovery.Peer) []share.Info {
 	var out []share.Info
 	for _, name := range p.Shares {
 		if n, err := share.ParseName(name); err == nil {
@@ -242,22 +256,27 @@ func (l *lan) introduced(id peer.ID) bool {
 // findTime is how long the network is asked for a peer that is not known.
 const findTime = 1500 * time.Millisecond
 
-// lookup finds the peer that a user means, asking the network once more if it is not known.
+// lookup finds the peer that a user means. If it is not known, the network is asked once more; a daemon that has just started
+// waits until the others had time to be heard of.
 func (l *lan) lookup(ctx context.Context, who string) (discovery.Peer, error) {
 	changed, stop := l.view.Subscribe()
 	defer stop()
 	p, err := l.view.Lookup(who)
-	if err == nil || peer.KindOf(err) != peer.NotFound || l.mdns == nil {
+	if peer.KindOf(err) != peer.NotFound {
 		return p, err
 	}
-	l.mdns.Refresh()
-	ctx, cancel := context.WithTimeout(ctx, findTime)
+	until := l.d.started.Add(findTime)
+	if l.mdns != nil {
+		l.mdns.Refresh()
+		until = time.Now().Add(findTime)
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	for {
 		select {
 		case <-changed:
-			if p, again := l.view.Lookup(who); again == nil {
-				return p, nil
+			if p, again := l.view.Lookup(who); peer.KindOf(again) != peer.NotFound {
+				return p, again
 			}
 		case <-ctx.Done():
 			return p, err
@@ -282,14 +301,15 @@ func (l *lan) right(id peer.ID, s share.Info) share.Right {
 	return max(s.Open, l.d.tickets.Right(id, string(s.Name)))
 }
 
-// saved are the shares of a peer that a login is kept for, though it does not list them.
-func (l *lan) saved(id peer.ID, listed []share.Info) []share.Info {
-	for _, name := range l.d.tickets.Names(id) {
+// all adds to the shares that a peer lists those that a login is kept for, and sorts them.
+func (l *lan) all(p discovery.Peer, listed []share.Info) []share.Info {
+	for _, name := range l.d.tickets.Names(p.ID) {
 		n, err := share.ParseName(name)
 		if err != nil || slices.ContainsFunc(listed, func(s share.Info) bool { return share.FoldKey(string(s.Name)) == share.FoldKey(name) }) {
 			continue
 		}
 		listed = append(listed, share.Info{Name: n})
 	}
+	slices.SortFunc(listed, func(a, b share.Info) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return listed
 }

@@ -22,11 +22,7 @@ func (d *daemon) Login(ctx context.Context, ref control.Ref, password string) (c
 	}
 	a, err := d.client.Login(ctx, p.ID, ref.Share, pw)
 	if err != nil {
-		var e *peer.Error
-		if errors.As(err, &e) {
-			err = &peer.Error{Path: ref.ShareRef().String(), Kind: e.Kind, Err: e.Err, Hint: e.Hint}
-		}
-		return control.Login{}, err
+		return control.Login{}, named(err, ref.ShareRef().String())
 	}
 	return d.loginOf(ref, a), nil
 }

@@ -72,7 +72,7 @@ func checkSlots(o *offer.Offers, s *registry.Share, read, full control.Slot) err
 		}
 	}
 	if read.Password != "" && read.Password == full.Password {
-		return &peer.Error{Op: "share", Path: string(s.Name), Kind: peer.Usage, Err: errorText("both passwords are the same"), Hint: "choose another for one of them"}
+		return samePasswords(s.Name)
 	}
 	return nil
 }
@@ -82,23 +82,26 @@ type errorText string
 
 func (e errorText) Error() string { return string(e) }
 
-// ShareSet changes a share.
-func (d *daemon) ShareSet(ctx context.Context, name string, set control.ShareSet) (control.Share, error) {
+// ShareSet changes a share. All of it is checked before any of it is done.
+func (d *daemon) ShareSet(_ context.Context, name string, set control.ShareSet) (control.Share, error) {
 	reg := d.offers.Registry
 	s, err := reg.Get(name)
 	if err != nil {
 		return control.Share{}, err
 	}
-	for _, slot := range []struct {
-		right share.Right
-		set   *control.Slot
-	}{{share.Read, set.Read}, {share.Full, set.Full}} {
-		if slot.set == nil {
+	var changes []slotChange
+	for right, slot := range map[share.Right]*control.Slot{share.Read: set.Read, share.Full: set.Full} {
+		if slot == nil {
 			continue
 		}
-		if err := d.setSlot(ctx, s, slot.right, *slot.set); err != nil {
+		c, err := d.slotChange(s, right, *slot)
+		if err != nil {
 			return control.Share{}, err
 		}
+		changes = append(changes, c)
+	}
+	if set.Read != nil && set.Full != nil && set.Read.Password != "" && set.Read.Password == set.Full.Password {
+		return control.Share{}, samePasswords(s.Name)
 	}
 	s, err = reg.Set(s.ID, func(s *registry.Share) {
 		if set.Name != nil {
@@ -111,32 +114,57 @@ func (d *daemon) ShareSet(ctx context.Context, name string, set control.ShareSet
 			s.Hidden = *set.Hidden
 		}
 	}, time.Now())
+	for _, c := range changes {
+		if err == nil && !c.none {
+			s, err = d.setSecret(s.ID, c)
+		}
+	}
 	return shareOf(s), err
 }
 
-// setSlot sets the mode of one slot, and its password where there is a new one.
-func (d *daemon) setSlot(ctx context.Context, s registry.Share, right share.Right, slot control.Slot) error {
-	mode, err := registry.ParseMode(string(slot.Mode))
-	if err != nil {
-		return err
+// slotChange is a new state of a slot.
+type slotChange struct {
+	right  share.Right
+	mode   registry.Mode
+	secret registry.Secret
+	none   bool // it is in that state already
+}
+
+// slotChange checks what is to become of a slot, and makes the secret for it.
+func (d *daemon) slotChange(s registry.Share, right share.Right, slot control.Slot) (slotChange, error) {
+	c := slotChange{right: right}
+	bad := func(what, hint string) (slotChange, error) {
+		return c, &peer.Error{Op: "share", Path: string(s.Name), Kind: peer.Usage, Err: errorText("the " + right.String() + " right " + what), Hint: hint}
 	}
-	if slot.Password != "" {
-		return d.SharePasswd(ctx, string(s.Name), control.Right(right.String()), slot.Password)
+	var err error
+	if c.mode, err = registry.ParseMode(string(slot.Mode)); err != nil {
+		return c, err
 	}
-	if mode == registry.ModePassword && s.Slots.Of(right) != registry.ModePassword {
-		return &peer.Error{Op: "share", Path: string(s.Name), Kind: peer.Usage, Err: errorText("there is no " + right.String() + " password yet"),
-			Hint: `set one with "peerd share passwd ` + string(s.Name) + " " + right.String() + `"`}
+	switch was := s.Slots.Of(right); {
+	case slot.Password != "" && c.mode != registry.ModePassword:
+		return bad("has a password but is not by password", "set --"+right.String()+" password")
+	case slot.Password != "":
+		err = d.offers.CheckPassword(slot.Password, &s, slotOf(right))
+	case c.mode == was:
+		c.none = true
+		return c, nil
+	case c.mode == registry.ModePassword:
+		return bad("has no password yet", `set one with "peerd share passwd `+string(s.Name)+" "+right.String()+`"`)
 	}
-	if mode == s.Slots.Of(right) {
-		return nil
+	if err == nil { // without a password one that nobody has: the old one shall not come back with the mode
+		c.secret, err = offer.NewSecret(s.ID, slotOf(right), slot.Password)
 	}
-	sec, err := offer.NewSecret(s.ID, slotOf(right), "") // the old password shall not come back with the mode
-	if err != nil {
-		return err
-	}
-	_, err = d.offers.Registry.SetSecret(s.ID, right, sec, mode, time.Now())
-	d.throttle.Forget(s.ID)
-	return err
+	return c, err
+}
+
+func (d *daemon) setSecret(id share.ID, c slotChange) (registry.Share, error) {
+	s, err := d.offers.Registry.SetSecret(id, c.right, c.secret, c.mode, time.Now())
+	d.throttle.Forget(id)
+	return s, err
+}
+
+func samePasswords(name share.Name) error {
+	return &peer.Error{Op: "share", Path: string(name), Kind: peer.Usage, Err: errorText("both passwords are the same"), Hint: "choose another for one of them"}
 }
 
 // ShareRemove takes a share away.
@@ -158,15 +186,14 @@ func (d *daemon) SharePasswd(_ context.Context, name string, right control.Right
 	if err != nil || r == share.None {
 		return &peer.Error{Op: "set password", Path: string(right), Kind: peer.Usage, Hint: "it is for read or full"}
 	}
-	if err := d.offers.CheckPassword(password, &s, slotOf(r)); err != nil {
-		return err
+	if password == "" { // which in a change of the slot means none
+		return &peer.Error{Op: "set password", Path: string(s.Name), Kind: peer.Usage, Err: errorText("it is empty")}
 	}
-	sec, err := offer.NewSecret(s.ID, slotOf(r), password)
+	c, err := d.slotChange(s, r, control.Slot{Mode: control.Password, Password: password})
 	if err != nil {
 		return err
 	}
-	_, err = d.offers.Registry.SetSecret(s.ID, r, sec, registry.ModePassword, time.Now())
-	d.throttle.Forget(s.ID)
+	_, err = d.setSecret(s.ID, c)
 	return err
 }
 

@@ -5,7 +5,6 @@ import (
 	"iter"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/peerd/peerd/discovery"
@@ -134,6 +133,8 @@ func (d *daemon) peerOf(p discovery.Peer, shares []share.Info) control.Peer {
 
 // offered asks every peer what it offers, many at a time, and gives the answers in the order of the peers.
 func (d *daemon) offered(ctx context.Context, peers []discovery.Peer) [][]share.Info {
+	ctx, cancel := context.WithTimeout(ctx, 3*askTime) // however many there say they are
+	defer cancel()
 	out := make([][]share.Info, len(peers))
 	slots := make(chan struct{}, askAtOnce)
 	var wg sync.WaitGroup
@@ -142,8 +143,7 @@ func (d *daemon) offered(ctx context.Context, peers []discovery.Peer) [][]share.
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			listed, _ := d.lan.shares(ctx, p)
-			out[i] = d.lan.saved(p.ID, listed)
-			slices.SortFunc(out[i], func(a, b share.Info) int { return strings.Compare(string(a.Name), string(b.Name)) })
+			out[i] = d.lan.all(p, listed)
 		})
 	}
 	wg.Wait()
