@@ -70,8 +70,8 @@ func runCp(ctx context.Context, e *env, req control.CopyRequest) error {
 	}
 	progress := e.Progress()
 	defer progress.Clear()
-	var printErr error
-	return errors.Join(d.Copy(ctx, req, func(x control.CopyEvent) {
+	var printErr, last error // last is the failure that is not printed yet, since it may be the outcome as well
+	err = d.Copy(ctx, req, func(x control.CopyEvent) {
 		if e.JSON {
 			printErr = errors.Join(printErr, e.Object(x), e.Flush())
 		}
@@ -83,12 +83,20 @@ func runCp(ctx context.Context, e *env, req control.CopyRequest) error {
 			e.Detail("%s: %s to %s", x.Source, ui.Size(x.Size), x.Dest)
 		case control.CopyError:
 			progress.Clear()
-			e.Error(x.Error.Err())
+			if last != nil {
+				e.Error(last)
+			}
+			last = x.Error.Err()
 		case control.CopyDone:
 			progress.Clear()
 			took := progress.Elapsed()
 			e.Detail("%s, %s in %.1f s (%s), %s of it were here already", ui.Plural(int(x.Files), "file"), ui.Size(x.Bytes),
 				took.Seconds(), ui.Rate(x.Bytes-x.Had, took), ui.Size(x.Had))
 		}
-	}), printErr)
+	})
+	progress.Clear()
+	if last != nil && (err == nil || last.Error() != err.Error()) {
+		e.Error(last)
+	}
+	return errors.Join(err, printErr)
 }

@@ -3,7 +3,9 @@
 package identity
 
 import (
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -150,4 +152,13 @@ func syncDir(dir string) error {
 	// Some systems can't sync a folder; the key is then as safe as they make it.
 	_ = d.Sync()
 	return nil
+}
+
+// Secret derives 32 secret bytes from the key, the same at every start and others for every purpose.
+func Secret(key crypto.PrivKey, purpose string) ([]byte, error) {
+	raw, err := key.Raw()
+	if err != nil {
+		return nil, err
+	}
+	return hkdf.Key(sha256.New, raw, nil, "peerd secret 1 "+purpose, 32)
 }

@@ -144,3 +144,27 @@ func TestLoadRefusesLink(t *testing.T) {
 		t.Error("a link was followed")
 	}
 }
+
+func TestSecret(t *testing.T) {
+	key, err := identity.Load(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := identity.Load(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := func(key crypto.PrivKey, purpose string) string {
+		b, err := identity.Secret(key, purpose)
+		if err != nil || len(b) != 32 {
+			t.Fatalf("%d bytes, %v", len(b), err)
+		}
+		return string(b)
+	}
+	if secret(key, "a") != secret(key, "a") {
+		t.Error("it is another each time")
+	}
+	if secret(key, "a") == secret(key, "b") || secret(key, "a") == secret(other, "a") {
+		t.Error("purposes or keys share a secret")
+	}
+}

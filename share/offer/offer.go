@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zeebo/blake3"
+
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/auth"
 	"github.com/peerd/peerd/share"
@@ -113,11 +115,14 @@ func (o *Offers) credential(id share.ID, right share.Right) (auth.Credential, er
 
 // AddForRun offers a folder, without links in its path, until the program ends, open for reading. A folder that is offered so
 // for good already stays as it is.
-func (o *Offers) AddForRun(name share.Name, dir string) (registry.Share, error) {
+func (o *Offers) AddForRun(owner peer.ID, name share.Name, dir string) (registry.Share, error) {
 	if have, err := o.Registry.Get(string(name)); err == nil && have.Dir == dir && have.Slots.Open() >= share.Read {
 		return have, nil
 	}
-	sec, id, err := NewSecrets("", "")
+	// The same folder has the same ID in every run, so that what others fetched a part of stays the same share to them.
+	sum := blake3.Sum256([]byte("peerd share for one run\x00" + string(owner) + "\x00" + dir + "\x00" + string(name)))
+	id := share.ID(sum[:len(share.ID{})])
+	sec, err := NewSecrets(id, "", "")
 	if err != nil {
 		return registry.Share{}, err
 	}
@@ -128,15 +133,14 @@ func (o *Offers) AddForRun(name share.Name, dir string) (registry.Share, error) 
 
 // NewSecrets makes what checks the passwords of a new share. Both slots always get something, so that nobody can tell
 // which of them has a password.
-func NewSecrets(read, full string) (registry.Secrets, share.ID, error) {
-	id := registry.NewID()
+func NewSecrets(id share.ID, read, full string) (registry.Secrets, error) {
 	var sec registry.Secrets
 	var err error
 	if sec.Read, err = NewSecret(id, auth.Read, read); err != nil {
-		return sec, id, err
+		return sec, err
 	}
 	sec.Full, err = NewSecret(id, auth.Full, full)
-	return sec, id, err
+	return sec, err
 }
 
 // NewSecret makes what checks one password; the empty one is a password that nobody has.

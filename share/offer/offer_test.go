@@ -43,7 +43,8 @@ func folder(t *testing.T) string {
 
 func add(t *testing.T, o *offer.Offers, s registry.Share, read, full string) registry.Share {
 	t.Helper()
-	sec, id, err := offer.NewSecrets(read, full)
+	id := registry.NewID()
+	sec, err := offer.NewSecrets(id, read, full)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,16 +131,16 @@ func TestAddForRun(t *testing.T) {
 	o := newOffers(t)
 	dir := folder(t)
 	for range 2 {
-		s, err := o.AddForRun("docs", dir)
+		s, err := o.AddForRun("12D3KooW", "docs", dir)
 		if err != nil || s.Dir != dir || !s.Ephemeral || s.Slots.Open() != share.Read {
 			t.Errorf("%+v, %v", s, err)
 		}
 	}
-	if _, err := o.AddForRun("docs", folder(t)); peer.KindOf(err) != peer.Conflict {
+	if _, err := o.AddForRun("12D3KooW", "docs", folder(t)); peer.KindOf(err) != peer.Conflict {
 		t.Errorf("another folder of the same name: %v", err)
 	}
 	add(t, o, registry.Share{Name: "closed", Dir: dir}, "", "")
-	if _, err := o.AddForRun("closed", dir); peer.KindOf(err) != peer.Conflict {
+	if _, err := o.AddForRun("12D3KooW", "closed", dir); peer.KindOf(err) != peer.Conflict {
 		t.Errorf("a closed share was opened for the run: %v", err)
 	}
 }

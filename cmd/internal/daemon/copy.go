@@ -134,8 +134,35 @@ func (c *copying) destination() (bool, error) {
 	return false, nil
 }
 
-// source copies one file or folder.
+// rightTries is how often a right that ends meanwhile is asked for anew, as after the owner started again.
+const rightTries = 3
+
+// source copies one file or folder. What is here already when the right is had anew is not fetched again.
 func (c *copying) source(ctx context.Context, ref control.Ref, into bool) error {
+	c.mu.Lock()
+	before := c.sum
+	c.mu.Unlock()
+	for try := 1; ; try++ {
+		err := c.try(ctx, ref, into)
+		if try == rightTries || peer.KindOf(err) != peer.Denied || ctx.Err() != nil {
+			return err
+		}
+		c.mu.Lock()
+		had := c.at.peer.ID != ""
+		if had {
+			c.sum = before
+		}
+		c.mu.Unlock()
+		if !had {
+			return err // there never was a right
+		}
+		if _, again := c.d.find(ctx, ref); again != nil {
+			return err
+		}
+	}
+}
+
+func (c *copying) try(ctx context.Context, ref control.Ref, into bool) error {
 	at, err := c.d.find(ctx, ref)
 	if err != nil {
 		return err

@@ -4,8 +4,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"os"
@@ -87,11 +85,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err := d.host.Close(); err != nil {
-			log.Warn("the host did not close in order", "err", err)
-		}
-	}()
+	defer d.closeHost()
 	d.client = remote.NewClient(d.host, d.host.ID(), d.tickets, time.Now)
 	if d.lan, err = newLAN(d); err != nil {
 		return err
@@ -101,13 +95,29 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.lan.run(ctx) })
-	g.Go(func() error { return server.Serve(ctx, socket, d, log) })
+	// The socket goes last, since who finds it gone may start the next daemon, which wants our port.
+	locked, unlock := context.WithCancel(context.WithoutCancel(ctx))
+	defer unlock()
+	g.Go(func() error { return server.Serve(locked, socket, d, log) })
+	g.Go(func() error {
+		<-ctx.Done()
+		d.closeHost()
+		unlock()
+		return nil
+	})
 	ready(Ready{Name: string(cfg.Name), Workgroup: cfg.Workgroup, ID: d.host.ID().String(), Shares: len(d.offers.Registry.List())})
 	err = g.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
+}
+
+// closeHost ends all connections in order.
+func (d *daemon) closeHost() {
+	if err := d.host.Close(); err != nil {
+		d.log.Warn("the host did not close in order", "err", err)
+	}
 }
 
 // openState reads what lies on disk: the key, the shares, the tickets.
@@ -122,12 +132,16 @@ func (d *daemon) openState() error {
 		return err
 	}
 	d.offers = offer.New(reg, d.log)
+	self, err := identity.ID(d.key)
+	if err != nil {
+		return err
+	}
 	for _, s := range d.cfg.Shares {
 		dir := s.Dir
 		if real, err := filepath.EvalSymlinks(dir); err == nil { // what is not there is told of by the registry
 			dir = real
 		}
-		if _, err := d.offers.AddForRun(s.Name, dir); err != nil {
+		if _, err := d.offers.AddForRun(self, s.Name, dir); err != nil {
 			return err
 		}
 	}
@@ -145,7 +159,7 @@ func (d *daemon) serve() error {
 	if err != nil {
 		return err
 	}
-	secret, err := nodeSecret(d.key)
+	secret, err := identity.Secret(d.key, "dummy shares")
 	if err != nil {
 		return err
 	}
@@ -166,15 +180,6 @@ func (d *daemon) serve() error {
 	d.host.Handle(transferserve.GetProtocol, getStreams, bytes.Get)
 	d.host.Handle(doctor.Protocol, doctorStreams, doctor.NewHelper(d.host, time.Now).Handle)
 	return nil
-}
-
-// nodeSecret is a secret that is the same after every start: what stands behind shares that are not there.
-func nodeSecret(key crypto.PrivKey) ([]byte, error) {
-	raw, err := key.Raw()
-	if err != nil {
-		return nil, err
-	}
-	return hkdf.Key(sha256.New, raw, nil, "peerd node secret 1", 32)
 }
 
 // self is what this peer says of itself.

@@ -41,11 +41,11 @@ func (d *daemon) ShareAdd(_ context.Context, add control.ShareAdd) (control.Shar
 	if err := checkSlots(d.offers, &s, add.Read, add.Full); err != nil {
 		return control.Share{}, err
 	}
-	sec, id, err := offer.NewSecrets(add.Read.Password, add.Full.Password)
+	s.ID = registry.NewID()
+	sec, err := offer.NewSecrets(s.ID, add.Read.Password, add.Full.Password)
 	if err != nil {
 		return control.Share{}, err
 	}
-	s.ID = id
 	s, err = d.offers.Registry.Add(s, sec, time.Now())
 	return shareOf(s), err
 }
