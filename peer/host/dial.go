@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -18,8 +19,9 @@ import (
 
 // The order in which addresses are tried (in the manner of RFC 8305).
 const (
-	dialStep  = 50 * time.Millisecond  // between one address and the next of its kind
-	headStart = 300 * time.Millisecond // of TCP before QUIC
+	dialStep   = 50 * time.Millisecond  // between one address and the next of its kind
+	headStart  = 300 * time.Millisecond // of TCP before QUIC
+	lastChance = time.Second            // of QUIC where TCP was refused everywhere
 )
 
 // lanePause is how long a peer that could not be dialled, but dialled us, is left with the lanes that there are.
@@ -176,7 +178,7 @@ func (h *Host) race(ctx context.Context, id peer.ID, tcp, quic []peer.Addr) (tra
 	defer cancel()
 	queue := append(tcp, quic...)
 	results := make(chan attempt, len(queue))
-	next, pending := 0, 0
+	next, pending, refused := 0, 0, 0
 	defer func() { h.drain(results, pending) }()
 
 	timer := time.NewTimer(0)
@@ -201,6 +203,11 @@ func (h *Host) race(ctx context.Context, id peer.ID, tcp, quic []peer.Addr) (tra
 				return r.conn, r.addr, nil
 			}
 			failed = append(failed, fmt.Errorf("%v: %w", r.addr, explain(r.err)))
+			if errors.Is(r.err, syscall.ECONNREFUSED) {
+				if refused++; refused == len(tcp) { // it is up and peerd is not: QUIC would wait for nobody
+					time.AfterFunc(lastChance, cancel)
+				}
+			}
 			if next < len(tcp) || (pending == 0 && next < len(queue)) {
 				timer.Reset(0)
 			}
