@@ -52,7 +52,7 @@ func (d *daemon) explain(ctx context.Context, p discovery.Peer, ref control.Ref,
 	if peer.KindOf(err) != peer.Denied {
 		return named(err, label)
 	}
-	listed, asked := d.lan.shares(ctx, p)
+	listed, asked := d.lan.shares(ctx, p, true)
 	there := slices.ContainsFunc(listed, func(s share.Info) bool {
 		return share.FoldKey(string(s.Name)) == share.FoldKey(ref.Share)
 	})
@@ -123,7 +123,7 @@ func (d *daemon) listPeer(ctx context.Context, ref control.Ref, recursive bool) 
 			yield(control.Entry{}, err)
 			return
 		}
-		listed, err := d.lan.shares(ctx, p)
+		listed, err := d.lan.shares(ctx, p, true)
 		if !d.yieldShares(ctx, p, ref, d.lan.all(p, listed), recursive, yield) {
 			return
 		}

@@ -195,13 +195,14 @@ func (d *daemon) met(in serve.Introduction) { d.lan.observe(sighting(in, discove
 // askTime is how long peers have to say what they offer when the whole workgroup is listed.
 const askTime = 2 * time.Second
 
-// shares are what a peer offers, asked anew when it changed since. With an error, which says why it could not be asked, they
+// shares are what a peer offers, asked anew when it changed since, as far as that is known yet, or when the user means this
+// very peer. With an error, which says why it could not be asked, they
 // are what it advertises.
-func (l *lan) shares(ctx context.Context, p discovery.Peer) ([]share.Info, error) {
+func (l *lan) shares(ctx context.Context, p discovery.Peer, anew bool) ([]share.Info, error) {
 	l.mu.Lock()
 	have, ok := l.intro[p.ID]
 	l.mu.Unlock()
-	if ok && l.current(have, p) {
+	if ok && !anew && l.current(have, p) {
 		return slices.Clone(have.Shares), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)

@@ -142,7 +142,7 @@ func (d *daemon) offered(ctx context.Context, peers []discovery.Peer) [][]share.
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			listed, _ := d.lan.shares(ctx, p)
+			listed, _ := d.lan.shares(ctx, p, false)
 			out[i] = d.lan.all(p, listed)
 		})
 	}
