@@ -43,6 +43,9 @@ Examples:
 				return err
 			}
 			last := len(args) - 1
+			if args[last] == "" {
+				return usage(c, "the destination is empty")
+			}
 			if control.IsRemote(args[last]) {
 				return &peer.Error{Path: args[last], Op: "cp", Kind: peer.Other, Err: errors.New("writing to a share is not in this version")}
 			}

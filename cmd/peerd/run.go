@@ -14,9 +14,10 @@ import (
 
 func newRun(e *env) *cli.Command {
 	return &cli.Command{
-		Name:      "run",
-		Usage:     "start the daemon",
-		UsageText: "peerd [run] [--share DIR[=NAME]]... [--name NAME] [--workgroup WG] [--listen ADDR]... [--join ADDR]... [--no-mdns]",
+		Name:  "run",
+		Usage: "start the daemon",
+		UsageText: "peerd [run] [--share DIR[=NAME]]... [--name NAME] [--workgroup WG] [--listen ADDR]... [--join ADDR]... [--no-mdns]\n" +
+			"      [--advertise HOW]",
 		Description: `Starts the daemon in the foreground and prints one line when it is ready. SIGINT and SIGTERM stop it in order, a
 second one at once. Options win over the file config.toml.
 

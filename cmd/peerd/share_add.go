@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
@@ -56,6 +58,9 @@ func runShareAdd(ctx context.Context, e *env, add control.ShareAdd, slots slotOp
 	name := add.Name
 	if name == "" {
 		name = filepath.Base(add.Dir)
+	}
+	if _, err := os.Stat(add.Dir); errors.Is(err, fs.ErrNotExist) { // before anything is asked; the daemon has the last word
+		return &peer.Error{Op: "share add", Path: add.Dir, Kind: peer.NotFound, Err: errors.New("there is no such folder")}
 	}
 	if slots == (slotOptions{}) {
 		if !e.Interactive() {
@@ -122,6 +127,14 @@ func (o *slotOptions) check(c *cli.Context) error {
 
 // slots makes of the options what the daemon is told; a slot that no option speaks of is nil.
 func (e *env) slots(ctx context.Context, d control.Backend, name string, o slotOptions) (read, full *control.Slot, err error) {
+	if !e.Interactive() {
+		for _, s := range []struct{ flag, mode, file string }{{"read", o.read, o.readFile}, {"full", o.full, o.fullFile}} {
+			if s.mode == string(control.Password) && s.file == "" {
+				return nil, nil, &peer.Error{Op: "ask", Kind: peer.Usage, Err: errors.New("the standard input is no terminal"),
+					Hint: fmt.Sprintf("give the password with --%s-password-file FILE", s.flag)}
+			}
+		}
+	}
 	if read, err = e.slot(ctx, d, fmt.Sprintf("reading %s", name), o.read, o.readFile); err != nil {
 		return nil, nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -94,6 +95,9 @@ func (t *Terminal) PasswordFile(path string) (string, error) {
 	if path != "-" {
 		var err error
 		if f, err = os.Open(path); err != nil {
+			if e, ok := errors.AsType[*fs.PathError](err); ok {
+				err = e.Err // the rest is said by ours
+			}
 			return "", &peer.Error{Op: "read the password", Path: path, Kind: peer.KindOf(err), Err: err}
 		}
 		defer f.Close()

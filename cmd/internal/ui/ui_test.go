@@ -161,7 +161,7 @@ func TestPasswordFile(t *testing.T) {
 		f.Close()
 	}
 	term, _, _ := captured(nil)
-	if _, err := term.PasswordFile(filepath.Join(dir, "none")); peer.KindOf(err) != peer.NotFound {
+	if _, err := term.PasswordFile(filepath.Join(dir, "none")); peer.KindOf(err) != peer.NotFound || strings.Count(err.Error(), dir) != 1 {
 		t.Errorf("no file: %v", err)
 	}
 }
