@@ -27,9 +27,12 @@ func (h Hash) IsZero() bool { return h == Hash{} }
 
 // Sizes, in bytes.
 const (
-	// MinPiece is the piece size of all but very large files.
-	MinPiece = 1 << 20
-	// MaxPieces is how many pieces a file is cut into at most, so that its manifest stays below 2 MiB: beyond 64 GiB
+	// SmallFile is the largest file that is one piece, and asked for whole.
+	SmallFile = 1 << 20
+	// MinPiece is the piece size of all but small and very large files. A piece can be passed on once it is whole, so
+	// its size is how far each peer of a chain is behind the one before; below 256 KiB the work per piece shows.
+	MinPiece = 256 << 10
+	// MaxPieces is how many pieces a file is cut into at most, so that its manifest stays below 2 MiB: beyond 16 GiB
 	// pieces grow by powers of two.
 	MaxPieces = 1 << 16
 	// MaxFile is the largest file that can be described: 2^62 bytes are refused before anything is allocated.
@@ -38,6 +41,9 @@ const (
 
 // PieceBits is the binary logarithm of the piece size for a file of so many bytes.
 func PieceBits(size int64) uint {
+	if size <= SmallFile {
+		return uint(bits.TrailingZeros64(SmallFile))
+	}
 	b := uint(bits.TrailingZeros64(MinPiece))
 	for size > MaxPieces<<b {
 		b++

@@ -17,13 +17,13 @@ func TestLayout(t *testing.T) {
 	}{
 		{0, 20, 1, 0},
 		{1, 20, 1, 1},
-		{transfer.MinPiece - 1, 20, 1, transfer.MinPiece - 1},
-		{transfer.MinPiece, 20, 1, transfer.MinPiece},
-		{transfer.MinPiece + 1, 20, 2, 1},
-		{5*transfer.MinPiece + 7, 20, 6, 7},
-		{64 * gib, 20, transfer.MaxPieces, transfer.MinPiece},
-		{64*gib + 1, 21, transfer.MaxPieces/2 + 1, 1},
-		{128 * gib, 21, transfer.MaxPieces, 2 * transfer.MinPiece},
+		{transfer.SmallFile - 1, 20, 1, transfer.SmallFile - 1},
+		{transfer.SmallFile, 20, 1, transfer.SmallFile},
+		{transfer.SmallFile + 1, 18, 5, 1},
+		{5*transfer.MinPiece + 7, 18, 6, 7},
+		{16 * gib, 18, transfer.MaxPieces, transfer.MinPiece},
+		{16*gib + 1, 19, transfer.MaxPieces/2 + 1, 1},
+		{32 * gib, 19, transfer.MaxPieces, 2 * transfer.MinPiece},
 		{transfer.MaxFile, 30, transfer.MaxPieces, gib},
 	} {
 		l, err := transfer.LayoutOf(c.size)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/fetch"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/serve"
@@ -103,7 +104,7 @@ func FuzzPieces(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	head, err := wire.AppendMsg(nil, &transferpb.GetReply{Length: mib})
+	head, err := wire.AppendMsg(nil, &transferpb.GetReply{Length: transfer.MinPiece})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -115,8 +116,11 @@ func FuzzPieces(f *testing.F) {
 	f.Add(tail, head)
 	f.Add([]byte{0}, []byte{0})
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		tape := append(append(append([]byte(nil), first...), b[:mib]...), second...)
-		tape = append(tape, 0, 0, 0)
+		var tape []byte
+		for range mib / transfer.MinPiece {
+			tape = append(append(tape, first...), b[:transfer.MinPiece]...)
+		}
+		tape = append(append(tape, second...), 0, 0, 0)
 		dst, rep, out := replay(t, transfertest.Tapes{serve.ManifestProtocol: m, serve.GetProtocol: tape}, int64(len(b)))
 		got, err := os.ReadFile(filepath.Join(dst, "f"))
 		if _, done := rep.done["f"]; done != (err == nil) || (done && !bytes.Equal(got, b)) || (out != nil && !bytes.Equal(out, b)) {

@@ -23,7 +23,7 @@ func (f *Fetcher) Read(ctx context.Context, path []string, size, from, to int64,
 	out := &ordered{f: f, path: path, w: w, from: from, to: to, done: make(chan struct{})}
 	defer out.end(errEnded)
 	var err error
-	if size <= transfer.MinPiece {
+	if size <= transfer.SmallFile {
 		err = f.push(&wholeRead{ordered: out, size: size}, true)
 	} else {
 		err = out.pieces(ctx)

@@ -111,7 +111,7 @@ func (t *tree) item(ctx context.Context, it Item) error {
 		t.fail(it, exists(t.dst, it))
 		return ctx.Err()
 	}
-	if it.Size <= transfer.MinPiece {
+	if it.Size <= transfer.SmallFile {
 		t.open.Add(1)
 		if err := t.f.push(&smallJob{tree: t, it: it, compare: found == store.Regular && !t.replace}, true); err != nil {
 			t.open.Done()
@@ -267,7 +267,7 @@ func whole(f *Fetcher, path []string, r *transferpb.GetReply, body io.Reader, s 
 	if r.Error != nil {
 		return nil, st, f.refusal(r.Error, path)
 	}
-	if r.Length > transfer.MinPiece || len(r.Root) != transfer.HashSize || r.State == nil {
+	if r.Length > transfer.SmallFile || len(r.Root) != transfer.HashSize || r.State == nil {
 		return nil, st, &peer.Error{Path: f.label(path), Kind: peer.Integrity, Err: fmt.Errorf("an answer of %d bytes in place of a small file", r.Length)}
 	}
 	if uint64(cap(s.whole)) < r.Length {

@@ -208,7 +208,7 @@ func (g *getter) tryWhole(ctx context.Context, path []string) (done bool, err er
 	if err != nil {
 		return true, g.refuse(err)
 	}
-	if before.Size > transfer.MinPiece {
+	if before.Size > transfer.SmallFile {
 		return true, g.refuse(&peer.Error{Op: "read file", Kind: peer.Conflict, Err: errors.New("the file has grown beyond one piece"), Hint: "run it again"})
 	}
 	reply := &transferpb.GetReply{Length: uint64(before.Size), State: statePB(before), Root: make([]byte, transfer.HashSize)}

@@ -20,7 +20,10 @@ import (
 	"github.com/peerd/peerd/transfer/store"
 )
 
-const mib = 1 << 20
+const (
+	mib   = 1 << 20
+	piece = transfer.MinPiece
+)
 
 var day = time.Date(2001, 2, 3, 4, 5, 6, 789000000, time.UTC)
 
@@ -255,7 +258,7 @@ func writePiece(t testing.TB, p *store.Partial, m transfer.Manifest, b []byte, i
 func TestPartial(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir)
-	b := content(5*mib+11, 1)
+	b := content(5*piece+11, 1)
 	m := build(t, b)
 	meta := store.Meta{ModTime: day}
 	p := begin(t, d, m, meta)
@@ -264,12 +267,12 @@ func TestPartial(t *testing.T) {
 	}
 	writePiece(t, p, m, b, 1)
 	writePiece(t, p, m, b, 5)
-	if _, err := p.WriteAt([]byte("half a piece"), 3*mib); err != nil {
+	if _, err := p.WriteAt([]byte("half a piece"), 3*piece); err != nil {
 		t.Fatal(err)
 	}
 	p.Close()
 	p.Close()
-	if _, err := p.WriteAt([]byte("late"), mib); !errors.Is(err, os.ErrClosed) {
+	if _, err := p.WriteAt([]byte("late"), piece); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("a late write: %v", err)
 	}
 	if n := names(t, dir); len(n) != 1 || !strings.HasPrefix(n[0], ".peerd-tmp-") {
@@ -313,10 +316,10 @@ func TestPartial(t *testing.T) {
 func TestCopyFrom(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir)
-	b := content(3*mib+5, 1)
+	b := content(5*piece+5, 1)
 	m := build(t, b)
 	old := bytes.Clone(b)
-	old[mib+7] ^= 1
+	old[piece+7] ^= 1
 	p := begin(t, d, m, store.Meta{ModTime: day})
 	var h manifest.Hasher
 	buf := make([]byte, manifest.Step)
@@ -424,7 +427,7 @@ func TestManifests(t *testing.T) {
 	version := func(i int) transfer.Version { return transfer.Version{byte(i), 1} }
 	for i := range 50 {
 		s.Put(version(i), m)
-		if got, ok := s.Get(version(i)); !ok || got.Root != m.Root || len(got.Pieces) != 3 {
+		if got, ok := s.Get(version(i)); !ok || got.Root != m.Root || len(got.Pieces) != len(m.Pieces) {
 			t.Fatalf("%d: %v", i, ok)
 		}
 		// Files are put in order of time, which may stand still between two of them.
