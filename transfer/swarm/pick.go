@@ -1,0 +1,142 @@
+package swarm
+
+import (
+	"slices"
+	"time"
+
+	"github.com/peerd/peerd/transfer"
+)
+
+// endgamePoll is how often it is looked whether a late piece should be asked of a second source.
+const endgamePoll = 100 * time.Millisecond
+
+// fill asks whoever has room, one piece each in turn, until nobody has or nothing is left to ask.
+func (s *Swarm) fill() {
+	s.turn++
+	for asked := true; asked; {
+		asked = false
+		for i := range s.joined {
+			q := s.joined[(s.turn+i)%len(s.joined)]
+			if q.room(s) <= 0 {
+				continue
+			}
+			if p := s.pick(q); p >= 0 {
+				s.request(q, p)
+				asked = true
+			}
+		}
+	}
+}
+
+// pick is the piece that a source is asked for next, or -1.
+func (s *Swarm) pick(q *source) int {
+	p := -1
+	switch {
+	case s.opts.Sequential:
+		p = s.lowest(q)
+	case s.place.Of > 1 && q.origin:
+		p = s.fromOrigin(q)
+	default:
+		p = s.rarest(q)
+	}
+	if p < 0 && s.closing() {
+		p = s.duplicate(q)
+	}
+	return p
+}
+
+// lowest is the first open piece, from the wanted one on and not beyond the read-ahead, that a source has.
+func (s *Swarm) lowest(q *source) int {
+	for p := s.want; ; p++ {
+		p = s.pieces.open.NextIn(p, &q.has)
+		if p < 0 || p >= s.want+s.opts.Ahead {
+			return -1
+		}
+		if s.may(q, p) {
+			return p
+		}
+	}
+}
+
+// fromOrigin picks for an origin that several fetch from: what only it has of the own part. After that others are likely
+// to bring what is missing, and it is asked for one piece at a time, so that it has time for those parts.
+func (s *Swarm) fromOrigin(q *source) int {
+	if !q.ownDry {
+		p := s.choose(q, &s.pieces.levels[0], func(p int) bool { return p%s.place.Of == s.place.Index })
+		if p >= 0 {
+			return p
+		}
+		q.ownDry = true
+	}
+	if len(q.owed) > 0 {
+		return -1
+	}
+	return s.rarest(q)
+}
+
+// rarest is a piece that a source has and as few others as possible have.
+func (s *Swarm) rarest(q *source) int {
+	if q.dry {
+		return -1
+	}
+	for i := range s.pieces.levels {
+		if level := &s.pieces.levels[i]; level.Len() > 0 {
+			if p := s.choose(q, level, nil); p >= 0 {
+				return p
+			}
+		}
+	}
+	q.dry = true
+	return -1
+}
+
+// choose is a piece of a level, by chance, that a source may be asked for, or -1.
+func (s *Swarm) choose(q *source, level *transfer.Set, wanted func(int) bool) int {
+	start := s.rng.IntN(s.layout.Pieces())
+	for _, part := range [2][2]int{{start, s.layout.Pieces()}, {0, start}} {
+		for p := part[0]; ; p++ {
+			if p = level.NextIn(p, &q.has); p < 0 || p >= part[1] {
+				break
+			}
+			if (wanted == nil || wanted(p)) && s.may(q, p) {
+				return p
+			}
+		}
+	}
+	return -1
+}
+
+// may reports whether a source that has a piece may be asked for it: if it gave it wrong, so did all others that have it.
+func (s *Swarm) may(q *source, piece int) bool {
+	return !slices.Contains(q.bad, piece) || !slices.ContainsFunc(s.joined, func(o *source) bool {
+		return o.has.Has(piece) && !slices.Contains(o.bad, piece)
+	})
+}
+
+// closing reports whether all that is left is on its way: of the file, or when Sequential of what is read ahead.
+func (s *Swarm) closing() bool {
+	if s.opts.Sequential {
+		return s.pieces.flying > 0
+	}
+	return s.pieces.flying > 0 && s.pieces.flying == s.Left()
+}
+
+// duplicate is the piece that is expected last, and that a source would bring in less than half that time, or -1. Two
+// copies of a piece are the most, and of what is late already others are asked without this.
+func (s *Swarm) duplicate(q *source) int {
+	best, latest := -1, 2*q.expect()
+	for _, o := range s.joined {
+		if o == q {
+			continue
+		}
+		for _, r := range o.owed {
+			if s.pieces.copies[r.piece] > 1 || !q.has.Has(r.piece) || !s.may(q, r.piece) {
+				continue
+			}
+			if due := o.due(r, s.now); due > latest {
+				best, latest = r.piece, due
+			}
+		}
+	}
+	return best
+}

@@ -1,0 +1,518 @@
+package swarm
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/transfer"
+)
+
+const ms = time.Millisecond
+
+// desk is a swarm under test. Its helpers read as what happens and what must follow.
+type desk struct {
+	*Swarm
+	t   *testing.T
+	now time.Duration
+}
+
+// sit is a swarm for a file of so many pieces of 256 KiB; the hashes of all are known.
+func sit(t *testing.T, pieces int, opts Options) *desk {
+	d := &desk{Swarm: New(transfer.Layout{Size: int64(pieces) << 18, Bits: 18}, opts), t: t}
+	for p := range pieces {
+		d.Apply(0, Known{p})
+	}
+	return d
+}
+
+// on applies an event after the invariants and gives what follows.
+func (d *desk) on(e Event) []Action {
+	d.t.Helper()
+	actions := d.Apply(d.now, e)
+	if err := d.Check(); err != nil {
+		d.t.Fatalf("after %T%v: %v", e, e, err)
+	}
+	return actions
+}
+
+// expect applies an event of which exactly the actions must follow.
+func (d *desk) expect(e Event, want ...Action) {
+	d.t.Helper()
+	if got := d.on(e); !slices.Equal(got, want) {
+		d.t.Fatalf("after %T%v: %s, want %s", e, e, show(got), show(want))
+	}
+}
+
+func show(actions []Action) string {
+	var s []string
+	for _, a := range actions {
+		s = append(s, fmt.Sprintf("%T%v", a, a))
+	}
+	return fmt.Sprint(s)
+}
+
+// asks are the pieces that a source is asked for among actions.
+func asks(actions []Action, id peer.ID) (pieces []int) {
+	for _, a := range actions {
+		if ask, ok := a.(Ask); ok && ask.Source == id {
+			pieces = append(pieces, ask.Piece)
+		}
+	}
+	return pieces
+}
+
+// owed are the pieces that a source owes, in the order asked.
+func (d *desk) owed(id peer.ID) (pieces []int) {
+	for _, r := range d.sources[id].owed {
+		pieces = append(pieces, r.piece)
+	}
+	return pieces
+}
+
+// serve has a source give what it owes, one piece each so often, until it gave n.
+func (d *desk) serve(id peer.ID, each time.Duration, n int) {
+	d.t.Helper()
+	for range n {
+		d.now += each
+		d.on(Got{id, d.owed(id)[0]})
+	}
+}
+
+func TestFetchesOnePiece(t *testing.T) {
+	d := &desk{Swarm: New(transfer.Layout{Bits: 18}, Options{}), t: t}
+	d.expect(Joined{"a", true})
+	d.expect(Known{0}, Ask{"a", 0})
+	d.expect(Known{0})
+	d.expect(Got{"a", 0}, Done{})
+	d.expect(Got{"a", 0})
+	if d.Left() != 0 || !d.Have(0) || d.Have(1) {
+		t.Error("it is not done")
+	}
+}
+
+func TestNewSourceIsUsedAtOnce(t *testing.T) {
+	d := sit(t, 20, Options{})
+	if n := len(asks(d.on(Joined{"a", true}), "a")); n != firstWindow {
+		t.Errorf("an unproven origin owes %d", n)
+	}
+	if got := d.on(Joined{"b", false}); len(got) != 0 {
+		t.Errorf("%s of a source that has nothing", show(got))
+	}
+	d.now = 5 * ms
+	free := 0
+	for slices.Contains(d.owed("a"), free) {
+		free++
+	}
+	d.expect(Has{"b", []int{free, free}}, Ask{"b", free})
+	if n := len(asks(d.on(HasSet{"b", transfer.FullSet(20)}), "b")); n != firstWindow-1 {
+		t.Errorf("%d asked of a source that has one", n)
+	}
+}
+
+func TestOnlyKnownPiecesAreAsked(t *testing.T) {
+	d := &desk{Swarm: New(transfer.Layout{Size: 4 << 18, Bits: 18}, Options{}), t: t}
+	d.expect(Joined{"a", true})
+	d.expect(Here{2})
+	d.expect(Known{2})
+	d.expect(Known{3}, Ask{"a", 3})
+	d.expect(Here{3}, Cancel{"a", 3})
+	d.expect(Known{1}, Ask{"a", 1})
+	if d.Left() != 2 {
+		t.Errorf("%d left", d.Left())
+	}
+}
+
+func TestRarestFirst(t *testing.T) {
+	for seed := range uint64(20) {
+		d := sit(t, 100, Options{Seed: seed})
+		for id, n := range map[peer.ID]int{"a": 99, "b": 98} {
+			d.on(Joined{id, false})
+			d.sources[id].window = 0 // silent until all have said what they have
+			for p := range n {
+				d.on(Has{id, []int{p}})
+			}
+		}
+		d.on(Joined{"c", false})
+		d.sources["c"].window = 0
+		d.on(HasSet{"c", transfer.FullSet(100)})
+		d.sources["c"].window = firstWindow
+		d.expect(Tick{}, Ask{"c", 99}, Ask{"c", 98})
+	}
+}
+
+func TestTiesAreBrokenBySeed(t *testing.T) {
+	order := func(seed uint64) (all []int) {
+		d := sit(t, 200, Options{Seed: seed})
+		d.on(Joined{"a", true})
+		for len(d.owed("a")) > 0 {
+			all = append(all, d.owed("a")[0])
+			d.serve("a", ms, 1)
+		}
+		return all
+	}
+	one, again, other := order(1), order(1), order(2)
+	if !reflect.DeepEqual(one, again) {
+		t.Error("the same seed gives two orders")
+	}
+	if reflect.DeepEqual(one, other) || slices.IsSorted(one) {
+		t.Error("the seed does not matter")
+	}
+}
+
+func TestSequential(t *testing.T) {
+	d := sit(t, 100, Options{Sequential: true, Ahead: 4})
+	d.expect(Joined{"a", true}, Ask{"a", 0}, Ask{"a", 1})
+	d.now = ms
+	d.expect(Got{"a", 0}, Ask{"a", 2})
+	d.expect(Got{"a", 1}, Ask{"a", 3}) // and its window is 3, but what is beyond the read-ahead waits
+	d.expect(Want{2}, Ask{"a", 4})
+	d.expect(Want{50}, Cancel{"a", 2}, Cancel{"a", 3}, Cancel{"a", 4}, Ask{"a", 50}, Ask{"a", 51}, Ask{"a", 52})
+	d.expect(Want{-1})
+	d.expect(Want{100})
+}
+
+func TestPlace(t *testing.T) {
+	d := sit(t, 12, Options{})
+	d.on(Place{"a", 1, 3}) // of nobody
+	d.on(Joined{"b", false})
+	d.expect(Place{"b", 1, 3}) // of no origin
+	if d.place.Of != 0 {
+		t.Fatal("a hint counts that no origin gave")
+	}
+	d.on(Joined{"a", true})
+	d.on(Place{"a", 1, 3})
+	d.on(Has{"b", []int{7}})
+	for range 3 { // of 1, 4, 7, 10, which are the own part, b has 7
+		for p := range 12 {
+			if d.sources["a"].index(p) >= 0 && d.copies(p) && p%3 == 1 && p == 7 {
+				t.Error("the origin is asked for what another has")
+			}
+		}
+		d.serve("a", 10*ms, 1)
+	}
+	for len(d.owed("a")) > 0 && d.Left() > 0 {
+		d.serve("a", 10*ms, 1)
+		if own := d.pieces.levels[0]; len(d.owed("a")) > 1 && !slices.ContainsFunc(d.owed("a"), func(p int) bool { return p%3 == 1 }) {
+			t.Errorf("the origin owes %v beyond the own part, %d open", d.owed("a"), own.Len())
+		}
+	}
+	if d.Left() != 0 && len(d.owed("b")) == 0 {
+		t.Errorf("%d pieces left: the hint keeps them from coming", d.Left())
+	}
+}
+
+func (s *Swarm) copies(p int) bool { return s.pieces.copies[p] > 0 }
+
+func TestPlaceIsTakenBack(t *testing.T) {
+	for name, e := range map[string]Event{
+		"alone":    Place{"a", 0, 1},
+		"negative": Place{"a", -1, 3},
+		"no index": Place{"a", 3, 3},
+		"left":     Left{"a"},
+	} {
+		d := sit(t, 12, Options{})
+		d.on(Joined{"a", true})
+		d.on(Place{"a", 1, 3})
+		d.on(e)
+		if d.place.Of != 0 {
+			t.Errorf("%s: %v still counts", name, d.place)
+		}
+	}
+}
+
+func TestWindowFollowsTheLink(t *testing.T) {
+	for name, c := range map[string]struct {
+		each     time.Duration // that a piece takes on the link
+		rtt      time.Duration
+		low, top int
+	}{
+		"50 Mbit/s":              {42 * ms, ms, 2, 3},
+		"1 Gbit/s":               {2 * ms, ms, 12, 26},
+		"10 Gbit/s":              {200 * time.Microsecond, ms / 2, maxWindow, maxWindow},
+		"100 Mbit/s, far":        {21 * ms, 100 * ms, 7, 9},
+		"5 Mbit/s":               {420 * ms, ms, 2, 3},
+		"1 Gbit/s, other planet": {2 * ms, 400 * ms, maxWindow, maxWindow},
+	} {
+		d := sit(t, 4000, Options{})
+		d.on(Joined{"a", true})
+		free := time.Duration(0) // when the link is
+		arrival := map[int]time.Duration{}
+		worst := 0
+		for n := 0; n < 2000; n++ {
+			for _, r := range d.sources["a"].owed {
+				if arrival[r.piece] == 0 {
+					free = max(free, r.at+c.rtt) + c.each
+					arrival[r.piece] = free
+				}
+			}
+			first := d.owed("a")[0]
+			d.now = arrival[first]
+			d.Apply(d.now, Got{"a", first}) // invariants are for shorter runs
+			if n > 1000 {
+				worst = max(worst, len(d.owed("a")))
+			}
+		}
+		if worst < c.low || worst > c.top {
+			t.Errorf("%s: %d pieces owed, want %d to %d", name, worst, c.low, c.top)
+		}
+	}
+}
+
+func TestLiarIsBanned(t *testing.T) {
+	d := sit(t, 50, Options{})
+	d.on(Joined{"liar", true})
+	d.on(Bad{"liar", d.owed("liar")[0]})
+	if n := len(d.owed("liar")); n > 2 {
+		t.Errorf("owes %d after one lie", n)
+	}
+	d.on(Bad{"liar", d.owed("liar")[0]})
+	if n := len(d.owed("liar")); n > 1 {
+		t.Errorf("owes %d after two lies", n)
+	}
+	d.expect(Bad{"liar", d.owed("liar")[0]}, Drop{"liar", Lying})
+	d.expect(Joined{"liar", true}, Drop{"liar", Lying})
+	d.expect(Bad{"liar", 7})
+	if st := d.Stats(); len(st) != 1 || !st[0].Banned || st[0].Bad != maxLies || len(d.Missing()) != 50 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestLiesOutlastLeaving(t *testing.T) {
+	d := sit(t, 50, Options{})
+	for n := 1; n < maxLies; n++ {
+		d.on(Joined{"liar", true})
+		d.on(Bad{"liar", d.owed("liar")[0]})
+		d.on(Left{"liar"})
+	}
+	d.on(Joined{"liar", true})
+	d.on(Got{"liar", d.owed("liar")[0]})
+	d.expect(Bad{"liar", d.owed("liar")[0]}, Drop{"liar", Lying})
+}
+
+func TestBadPieceIsAskedOfOthersFirst(t *testing.T) {
+	d := sit(t, 2, Options{})
+	d.on(Joined{"a", true})
+	d.on(Here{1})
+	d.expect(Bad{"a", 0}, Ask{"a", 0}) // nobody else has it
+	d.on(Left{"a"})
+	d.on(Joined{"b", true})
+	d.expect(Joined{"a", true})
+	d.expect(Refused{"b", 0}, Ask{"a", 0})
+	d.expect(Left{"a"})
+	if m := d.Missing(); !slices.Equal(m, []int{0}) {
+		t.Errorf("%v is missing", m)
+	}
+	d.expect(Has{"b", []int{0}}, Ask{"b", 0}) // it has it again
+	d.expect(Bad{"b", 0}, Ask{"b", 0})
+	d.expect(Joined{"a", true}) // both gave it wrong, and b is at it
+	d.expect(Left{"b"}, Ask{"a", 0})
+}
+
+func TestRefusedIsNotAskedAgain(t *testing.T) {
+	d := sit(t, 1, Options{})
+	d.on(Joined{"a", false})
+	d.expect(Has{"a", []int{0}}, Ask{"a", 0})
+	d.expect(Refused{"a", 0})
+	d.expect(Tick{})
+	d.expect(Refused{"a", 0})
+	if !slices.Equal(d.Missing(), []int{0}) {
+		t.Error("nothing is missing")
+	}
+	d.expect(Has{"a", []int{0}}, Ask{"a", 0})
+}
+
+func TestLeftFreesWhatItOwed(t *testing.T) {
+	d := sit(t, 2, Options{})
+	d.on(Joined{"a", true})
+	d.on(Joined{"b", true})
+	if got := d.on(Left{"a"}); len(asks(got, "b"))+len(d.owed("b")) != 4 && len(d.owed("b")) != 2 {
+		t.Errorf("%s", show(got))
+	}
+	d.on(Left{"b"})
+	d.expect(Got{"b", 0}) // it came just before
+	if d.Left() != 1 {
+		t.Error("what came from who left is lost")
+	}
+}
+
+func TestStalledSource(t *testing.T) {
+	d := sit(t, 500, Options{Seed: 3})
+	d.on(Joined{"slow", true})
+	d.serve("slow", 100*ms, 5)
+	stuck := d.owed("slow")
+	d.on(Joined{"quick", true})
+	d.on(Here{199})
+	at, ok := d.NextTick()
+	if want := d.now + minPatience; !ok || at != want {
+		t.Fatalf("a tick at %v, want %v", at, want)
+	}
+	for d.now < at {
+		if slices.ContainsFunc(stuck, func(p int) bool { return slices.Contains(d.owed("quick"), p) }) {
+			t.Fatalf("at %v a piece is asked twice that is not late", d.now)
+		}
+		d.serve("quick", 10*ms, 1)
+	}
+	if !d.sources["slow"].stalled {
+		t.Fatal("it is not late")
+	}
+	first := stuck[0]
+	for !slices.Contains(d.owed("quick"), first) && d.Left() > 0 {
+		d.serve("quick", 10*ms, 1)
+	}
+	i := slices.Index(d.owed("quick"), first)
+	d.serve("quick", ms, i)
+	if got := d.on(Got{"quick", first}); !slices.Contains(got, Action(Cancel{"slow", first})) {
+		t.Errorf("%s: the late copy is not cancelled", show(got))
+	}
+}
+
+func TestSilentSourceIsDropped(t *testing.T) {
+	for _, others := range []bool{true, false} {
+		d := sit(t, 5000, Options{})
+		d.on(Joined{"silent", true})
+		d.on(Joined{"quick", true})
+		dropped := time.Duration(0)
+		for d.now < 20*time.Second && dropped == 0 {
+			d.now += 100 * ms
+			e := Event(Tick{})
+			if others {
+				e = Got{"quick", d.owed("quick")[0]}
+			}
+			if slices.Contains(d.on(e), Action(Drop{"silent", Slow})) {
+				dropped = d.now
+			}
+		}
+		if want := map[bool]time.Duration{true: minSilence}[others]; dropped != want {
+			t.Errorf("others deliver: %t; dropped at %v, want %v", others, dropped, want)
+		}
+		if others {
+			if got := d.on(Joined{"silent", true}); len(asks(got, "silent")) == 0 {
+				t.Error("it may not join again")
+			}
+		}
+	}
+}
+
+func TestLateSourceRecovers(t *testing.T) {
+	d := sit(t, 100, Options{})
+	d.on(Joined{"a", true})
+	d.now = 3 * time.Second
+	d.on(Tick{})
+	if !d.sources["a"].stalled || d.sources["a"].room(d.Swarm) > 0 {
+		t.Fatal("it is not late")
+	}
+	d.on(Got{"a", d.owed("a")[0]})
+	if d.sources["a"].stalled || len(d.owed("a")) == 0 {
+		t.Error("it is late still")
+	}
+}
+
+func TestEndgame(t *testing.T) {
+	d := sit(t, 40, Options{Seed: 5})
+	d.on(Joined{"slow", true})
+	d.on(Joined{"quick", true})
+	d.serve("slow", 300*ms, 2)
+	for d.open() > 0 {
+		d.serve("quick", 5*ms, 1)
+	}
+	for len(d.owed("quick")) > 1 || len(d.owed("quick")) == 1 && !slices.Contains(d.owed("slow"), d.owed("quick")[0]) {
+		d.serve("quick", 5*ms, 1)
+	}
+	last := d.owed("slow")
+	if got := d.owed("quick"); len(got) == 0 || !slices.Contains(last, got[0]) {
+		t.Fatalf("slow owes %v, quick %v: nothing is asked twice", last, got)
+	}
+	for len(d.owed("quick")) > 0 && d.Left() > 1 {
+		p := d.owed("quick")[0]
+		d.now += 5 * ms
+		if got := d.on(Got{"quick", p}); !slices.Contains(got, Action(Cancel{"slow", p})) {
+			t.Errorf("%s: the later copy is not cancelled", show(got))
+		}
+	}
+}
+
+func (s *Swarm) open() int { return s.pieces.open.Len() }
+
+func TestNobodyIsTrustedToCount(t *testing.T) {
+	d := sit(t, 3, Options{})
+	d.on(Joined{"a", true})
+	for _, e := range []Event{
+		Known{-1}, Known{3}, Here{-1}, Here{3}, Got{"a", -1}, Got{"a", 3}, Bad{"a", 3}, Bad{"a", -1}, Refused{"a", 9},
+		Has{"a", []int{-1, 3}}, Has{"nobody", []int{1}}, HasSet{"nobody", transfer.FullSet(3)}, HasSet{"a", transfer.FullSet(9)},
+		Got{"nobody", 1}, Bad{"nobody", 1}, Refused{"nobody", 1}, Left{"nobody"}, Want{2}, Place{"nobody", 0, 2},
+	} {
+		if got := d.on(e); len(got) > 0 {
+			t.Errorf("%T%v: %s", e, e, show(got))
+		}
+	}
+}
+
+func TestStats(t *testing.T) {
+	d := sit(t, 50, Options{})
+	d.on(Joined{"a", true})
+	if st := d.Stats()[0]; st.Rate != 0 || !st.Joined || st.Owed != firstWindow {
+		t.Errorf("%+v", st)
+	}
+	d.serve("a", 10*ms, 30)
+	st := d.Stats()[0]
+	if want := float64(1<<18) / 0.01; st.Rate < 0.7*want || st.Rate > 1.3*want || st.Bytes != 30<<18 {
+		t.Errorf("%+v, want a rate of %.0f", st, want)
+	}
+	if Slow.String() != "slow" || Lying.String() != "lying" {
+		t.Error("a reason has no name")
+	}
+}
+
+// BenchmarkGot has 16 sources that hold all, or ever more, of a file of 65,536 pieces give them as fast as they are asked.
+func BenchmarkGot(b *testing.B) {
+	for _, whole := range []bool{true, false} {
+		b.Run(map[bool]string{true: "seeds", false: "fetchers"}[whole], func(b *testing.B) {
+			const pieces, sources = 1 << 16, 16
+			events := 0
+			for b.Loop() {
+				events += drain(pieces, sources, whole)
+			}
+			b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "got/s")
+		})
+	}
+}
+
+// drain fetches a file and gives how many pieces came. Sources that do not hold all come to hold what was fetched.
+func drain(pieces, sources int, whole bool) (events int) {
+	s := New(transfer.Layout{Size: int64(pieces) << 18, Bits: 18}, Options{})
+	var asked []Ask
+	now := time.Duration(0)
+	apply := func(e Event) {
+		for _, a := range s.Apply(now, e) {
+			if ask, ok := a.(Ask); ok {
+				asked = append(asked, ask)
+			}
+		}
+	}
+	for p := range pieces {
+		apply(Known{p})
+	}
+	for i := range sources {
+		apply(Joined{peer.ID(fmt.Sprint("source", i)), i == 0 || whole})
+	}
+	if !whole {
+		apply(Place{"source0", 0, sources})
+	}
+	for ; len(asked) > 0; events++ {
+		ask := asked[0]
+		asked = asked[1:]
+		now += 100 * time.Microsecond
+		if !whole {
+			apply(Has{peer.ID(fmt.Sprint("source", 1+events%(sources-1))), []int{(events * 40503) % pieces}})
+		}
+		apply(Got{ask.Source, ask.Piece})
+	}
+	if s.Left() > 0 {
+		panic(fmt.Sprint(s.Left(), " left"))
+	}
+	return events
+}
