@@ -79,17 +79,23 @@ func (s *Set) All() iter.Seq[int] {
 	}
 }
 
-// NextIn is the lowest piece from on that is in both sets, which are of one file, or -1.
-func (s *Set) NextIn(from int, other *Set) int {
+// NextIn is the lowest piece from on that is in this and all the other sets, or -1. They are sets of one file.
+func (s *Set) NextIn(from int, others ...*Set) int {
 	if from < 0 {
 		from = 0
 	}
-	if from >= s.size || len(other.words) < len(s.words) {
-		return -1
+	for _, o := range others {
+		if o.size != s.size {
+			return -1
+		}
 	}
 	mask := ^uint64(0) << (from % 64)
 	for i := from / 64; i < len(s.words); i++ {
-		if w := s.words[i] & other.words[i] & mask; w != 0 {
+		w := s.words[i] & mask
+		for _, o := range others {
+			w &= o.words[i]
+		}
+		if w != 0 {
 			return i*64 + bits.TrailingZeros64(w)
 		}
 		mask = ^uint64(0)

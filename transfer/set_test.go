@@ -58,6 +58,9 @@ func TestSetNextIn(t *testing.T) {
 			t.Errorf("from %d: %d, want %d", c.from, got, c.want)
 		}
 	}
+	if one, two := a.NextIn(4), a.NextIn(4, &b, &all); one != 70 || two != 140 {
+		t.Errorf("alone %d, of three %d", one, two)
+	}
 }
 
 func TestSetBinary(t *testing.T) {

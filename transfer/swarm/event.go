@@ -14,9 +14,11 @@ type Event interface{ apply(*Swarm) }
 // The events.
 type (
 	// Joined says that a source can be asked from now on. An Origin has all pieces; of any other Has and HasSet tell.
+	// Index and Of are an origin's hint if it gave one already: see Place.
 	Joined struct {
-		Source peer.ID
-		Origin bool
+		Source    peer.ID
+		Origin    bool
+		Index, Of int
 	}
 	// Has adds pieces to those that a source has.
 	Has struct {

@@ -94,7 +94,7 @@ func (s *Swarm) checkWork(p int) error {
 		return nil
 	}
 	for _, q := range s.joined {
-		restrained := q.origin && s.place.Of > 1 && len(q.owed) > 0
+		restrained := q.origin && s.place.Of > 1 && s.restrained(q)
 		if q.room(s) > 0 && !restrained && q.has.Has(p) && s.may(q, p) {
 			return fmt.Errorf("%s has room and could bring it", q.id)
 		}

@@ -59,19 +59,33 @@ func (s *Swarm) lowest(q *source) int {
 }
 
 // fromOrigin picks for an origin that several fetch from: what only it has of the own part. After that others are likely
-// to bring what is missing, and it is asked for one piece at a time, so that it has time for those parts.
+// to bring what is missing, and it is asked for one piece at a time: for what others have sooner than for what they are
+// about to get from it.
 func (s *Swarm) fromOrigin(q *source) int {
 	if !q.ownDry {
-		p := s.choose(q, &s.pieces.levels[0], func(p int) bool { return p%s.place.Of == s.place.Index })
-		if p >= 0 {
+		if p := s.choose(q, &s.pieces.levels[0], &q.has, &s.own); p >= 0 {
 			return p
 		}
 		q.ownDry = true
 	}
-	if len(q.owed) > 0 {
+	if s.restrained(q) || q.dry {
 		return -1
 	}
+	for i := range s.pieces.levels[1:] {
+		if p := s.choose(q, &s.pieces.levels[i+1], &q.has); p >= 0 {
+			return p
+		}
+	}
 	return s.rarest(q)
+}
+
+// restrained reports whether others are likely to bring this fetcher what it misses, so that an origin is left to those
+// who still need its pieces: they owe some, and not much later than the origin would give them. And as long as the own
+// part is not known, it is not asked for other parts instead.
+func (s *Swarm) restrained(q *source) bool {
+	return len(q.owed) > 0 || s.blind > 0 || slices.ContainsFunc(s.joined, func(o *source) bool {
+		return !o.origin && len(o.owed) > 0 && !o.stalled && o.usual < 2*q.usual
+	})
 }
 
 // rarest is a piece that a source has and as few others as possible have.
@@ -80,25 +94,26 @@ func (s *Swarm) rarest(q *source) int {
 		return -1
 	}
 	for i := range s.pieces.levels {
-		if level := &s.pieces.levels[i]; level.Len() > 0 {
-			if p := s.choose(q, level, nil); p >= 0 {
-				return p
-			}
+		if p := s.choose(q, &s.pieces.levels[i], &q.has); p >= 0 {
+			return p
 		}
 	}
 	q.dry = true
 	return -1
 }
 
-// choose is a piece of a level, by chance, that a source may be asked for, or -1.
-func (s *Swarm) choose(q *source, level *transfer.Set, wanted func(int) bool) int {
+// choose is a piece of a level and of all sets, by chance, that a source may be asked for, or -1.
+func (s *Swarm) choose(q *source, level *transfer.Set, sets ...*transfer.Set) int {
+	if level.Len() == 0 {
+		return -1
+	}
 	start := s.rng.IntN(s.layout.Pieces())
 	for _, part := range [2][2]int{{start, s.layout.Pieces()}, {0, start}} {
 		for p := part[0]; ; p++ {
-			if p = level.NextIn(p, &q.has); p < 0 || p >= part[1] {
+			if p = level.NextIn(p, sets...); p < 0 || p >= part[1] {
 				break
 			}
-			if (wanted == nil || wanted(p)) && s.may(q, p) {
+			if s.may(q, p) {
 				return p
 			}
 		}

@@ -156,7 +156,7 @@ func (s *Swarm) part(q *source) {
 		}
 	}
 	if s.place.Source == q.id {
-		s.place = Place{}
+		s.place, s.own, s.blind = Place{}, transfer.Set{}, 0
 	}
 	s.stir()
 }

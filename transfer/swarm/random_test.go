@@ -156,7 +156,7 @@ func (r *run) join(id peer.ID) {
 		return
 	}
 	n.here = true
-	r.apply(Joined{id, n.origin})
+	r.apply(Joined{Source: id, Origin: n.origin})
 	if n.origin {
 		return
 	}

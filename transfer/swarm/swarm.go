@@ -49,6 +49,8 @@ type Swarm struct {
 
 	want  int // when Sequential: the piece that the reader waits for
 	place Place
+	own   transfer.Set // what the place makes this fetcher's own part
+	blind int          // pieces of the own part whose hashes are not known yet
 }
 
 // New is the plan for a file of which nothing is known or here.
@@ -150,6 +152,9 @@ func (e Joined) apply(s *Swarm) {
 		s.forget(q)
 		q.origin, q.has = true, transfer.FullSet(s.layout.Pieces())
 	}
+	if e.Of > 0 {
+		Place{e.Source, e.Index, e.Of}.apply(s)
+	}
 }
 
 func (e Has) apply(s *Swarm) {
@@ -176,12 +181,33 @@ func (e Place) apply(s *Swarm) {
 	if e.Of < 2 || e.Index < 0 || e.Index >= e.Of {
 		e = Place{}
 	}
-	s.place = e
+	s.place, s.own, s.blind = e, transfer.NewSet(s.layout.Pieces()), 0
+	for p := e.Index; p < s.layout.Pieces() && e.Of > 0; p += e.Of {
+		s.own.Add(p)
+		if !s.pieces.known.Has(p) {
+			s.blind++
+		}
+	}
+	if e.Of > 0 {
+		s.yield(q)
+	}
 	s.stir()
+}
+
+// yield takes back what an origin was asked for of others' parts, but for the piece that it may be sending.
+func (s *Swarm) yield(q *source) {
+	for _, r := range slices.Clone(q.owed[min(1, len(q.owed)):]) {
+		if !s.own.Has(r.piece) {
+			s.cancel(q, r.piece)
+		}
+	}
 }
 
 func (e Known) apply(s *Swarm) {
 	if s.pieces.known.Add(e.Piece) {
+		if s.own.Has(e.Piece) {
+			s.blind--
+		}
 		s.settle(e.Piece)
 	}
 }

@@ -84,7 +84,7 @@ func (d *desk) serve(id peer.ID, each time.Duration, n int) {
 
 func TestFetchesOnePiece(t *testing.T) {
 	d := &desk{Swarm: New(transfer.Layout{Bits: 18}, Options{}), t: t}
-	d.expect(Joined{"a", true})
+	d.expect(Joined{Source: "a", Origin: true})
 	d.expect(Known{0}, Ask{"a", 0})
 	d.expect(Known{0})
 	d.expect(Got{"a", 0}, Done{})
@@ -96,10 +96,10 @@ func TestFetchesOnePiece(t *testing.T) {
 
 func TestNewSourceIsUsedAtOnce(t *testing.T) {
 	d := sit(t, 20, Options{})
-	if n := len(asks(d.on(Joined{"a", true}), "a")); n != firstWindow {
+	if n := len(asks(d.on(Joined{Source: "a", Origin: true}), "a")); n != firstWindow {
 		t.Errorf("an unproven origin owes %d", n)
 	}
-	if got := d.on(Joined{"b", false}); len(got) != 0 {
+	if got := d.on(Joined{Source: "b"}); len(got) != 0 {
 		t.Errorf("%s of a source that has nothing", show(got))
 	}
 	d.now = 5 * ms
@@ -115,7 +115,7 @@ func TestNewSourceIsUsedAtOnce(t *testing.T) {
 
 func TestOnlyKnownPiecesAreAsked(t *testing.T) {
 	d := &desk{Swarm: New(transfer.Layout{Size: 4 << 18, Bits: 18}, Options{}), t: t}
-	d.expect(Joined{"a", true})
+	d.expect(Joined{Source: "a", Origin: true})
 	d.expect(Here{2})
 	d.expect(Known{2})
 	d.expect(Known{3}, Ask{"a", 3})
@@ -130,13 +130,13 @@ func TestRarestFirst(t *testing.T) {
 	for seed := range uint64(20) {
 		d := sit(t, 100, Options{Seed: seed})
 		for id, n := range map[peer.ID]int{"a": 99, "b": 98} {
-			d.on(Joined{id, false})
+			d.on(Joined{Source: id})
 			d.sources[id].window = 0 // silent until all have said what they have
 			for p := range n {
 				d.on(Has{id, []int{p}})
 			}
 		}
-		d.on(Joined{"c", false})
+		d.on(Joined{Source: "c"})
 		d.sources["c"].window = 0
 		d.on(HasSet{"c", transfer.FullSet(100)})
 		d.sources["c"].window = firstWindow
@@ -147,7 +147,7 @@ func TestRarestFirst(t *testing.T) {
 func TestTiesAreBrokenBySeed(t *testing.T) {
 	order := func(seed uint64) (all []int) {
 		d := sit(t, 200, Options{Seed: seed})
-		d.on(Joined{"a", true})
+		d.on(Joined{Source: "a", Origin: true})
 		for len(d.owed("a")) > 0 {
 			all = append(all, d.owed("a")[0])
 			d.serve("a", ms, 1)
@@ -165,7 +165,7 @@ func TestTiesAreBrokenBySeed(t *testing.T) {
 
 func TestSequential(t *testing.T) {
 	d := sit(t, 100, Options{Sequential: true, Ahead: 4})
-	d.expect(Joined{"a", true}, Ask{"a", 0}, Ask{"a", 1})
+	d.expect(Joined{Source: "a", Origin: true}, Ask{"a", 0}, Ask{"a", 1})
 	d.now = ms
 	d.expect(Got{"a", 0}, Ask{"a", 2})
 	d.expect(Got{"a", 1}, Ask{"a", 3}) // and its window is 3, but what is beyond the read-ahead waits
@@ -177,31 +177,51 @@ func TestSequential(t *testing.T) {
 
 func TestPlace(t *testing.T) {
 	d := sit(t, 12, Options{})
-	d.on(Place{"a", 1, 3}) // of nobody
-	d.on(Joined{"b", false})
+	d.on(Joined{Source: "b"})
 	d.expect(Place{"b", 1, 3}) // of no origin
-	if d.place.Of != 0 {
-		t.Fatal("a hint counts that no origin gave")
+	d.expect(Has{"b", []int{7}}, Ask{"b", 7})
+	own := asks(d.on(Joined{"a", true, 1, 3}), "a") // of 1, 4, 7, 10, which are the own part, b has 7
+	for range 2 {
+		d.now += 10 * ms
+		own = append(own, asks(d.on(Got{"a", d.owed("a")[0]}), "a")...)
 	}
-	d.on(Joined{"a", true})
-	d.on(Place{"a", 1, 3})
-	d.on(Has{"b", []int{7}})
-	for range 3 { // of 1, 4, 7, 10, which are the own part, b has 7
-		for p := range 12 {
-			if d.sources["a"].index(p) >= 0 && d.copies(p) && p%3 == 1 && p == 7 {
-				t.Error("the origin is asked for what another has")
-			}
-		}
+	if slices.Sort(own); !slices.Equal(own, []int{1, 4, 10}) {
+		t.Errorf("the origin was asked for %v, and only it has 1, 4, 10", own)
+	}
+	d.now += 10 * ms
+	d.expect(Got{"a", d.owed("a")[0]}) // others bring what is missing
+	if got := d.on(Got{"b", 7}); len(asks(got, "a")) != 1 {
+		t.Errorf("%s: nobody else can bring anything, and the origin is asked for one", show(got))
+	}
+	for d.Left() > 0 {
 		d.serve("a", 10*ms, 1)
-	}
-	for len(d.owed("a")) > 0 && d.Left() > 0 {
-		d.serve("a", 10*ms, 1)
-		if own := d.pieces.levels[0]; len(d.owed("a")) > 1 && !slices.ContainsFunc(d.owed("a"), func(p int) bool { return p%3 == 1 }) {
-			t.Errorf("the origin owes %v beyond the own part, %d open", d.owed("a"), own.Len())
+		if d.Left() > 0 && len(d.owed("a")) != 1 {
+			t.Errorf("the origin owes %v beyond the own part", d.owed("a"))
 		}
 	}
-	if d.Left() != 0 && len(d.owed("b")) == 0 {
-		t.Errorf("%d pieces left: the hint keeps them from coming", d.Left())
+}
+
+func TestPlaceBeforeHashes(t *testing.T) {
+	d := &desk{Swarm: New(transfer.Layout{Size: 6 << 18, Bits: 18}, Options{}), t: t}
+	d.on(Joined{"a", true, 1, 2})
+	d.expect(Known{0}) // it is the other's
+	d.expect(Known{1}, Ask{"a", 1})
+	d.expect(Known{3}, Ask{"a", 3})
+	d.on(Got{"a", 1})
+	d.expect(Got{"a", 3})
+	d.expect(Known{5}, Ask{"a", 5})
+	d.expect(Got{"a", 5}, Ask{"a", 0}) // and nobody brings it
+}
+
+func TestPlaceChanges(t *testing.T) {
+	d := sit(t, 300, Options{})
+	d.on(Joined{"a", true, 0, 1})
+	d.serve("a", ms, 20)
+	d.on(Place{"a", 2, 3})
+	for i, p := range d.owed("a") {
+		if i > 0 && p%3 != 2 {
+			t.Errorf("the origin owes piece %d, which is another's", p)
+		}
 	}
 }
 
@@ -215,7 +235,7 @@ func TestPlaceIsTakenBack(t *testing.T) {
 		"left":     Left{"a"},
 	} {
 		d := sit(t, 12, Options{})
-		d.on(Joined{"a", true})
+		d.on(Joined{Source: "a", Origin: true})
 		d.on(Place{"a", 1, 3})
 		d.on(e)
 		if d.place.Of != 0 {
@@ -238,7 +258,7 @@ func TestWindowFollowsTheLink(t *testing.T) {
 		"1 Gbit/s, other planet": {2 * ms, 400 * ms, maxWindow, maxWindow},
 	} {
 		d := sit(t, 4000, Options{})
-		d.on(Joined{"a", true})
+		d.on(Joined{Source: "a", Origin: true})
 		free := time.Duration(0) // when the link is
 		arrival := map[int]time.Duration{}
 		worst := 0
@@ -264,7 +284,7 @@ func TestWindowFollowsTheLink(t *testing.T) {
 
 func TestLiarIsBanned(t *testing.T) {
 	d := sit(t, 50, Options{})
-	d.on(Joined{"liar", true})
+	d.on(Joined{Source: "liar", Origin: true})
 	d.on(Bad{"liar", d.owed("liar")[0]})
 	if n := len(d.owed("liar")); n > 2 {
 		t.Errorf("owes %d after one lie", n)
@@ -274,7 +294,7 @@ func TestLiarIsBanned(t *testing.T) {
 		t.Errorf("owes %d after two lies", n)
 	}
 	d.expect(Bad{"liar", d.owed("liar")[0]}, Drop{"liar", Lying})
-	d.expect(Joined{"liar", true}, Drop{"liar", Lying})
+	d.expect(Joined{Source: "liar", Origin: true}, Drop{"liar", Lying})
 	d.expect(Bad{"liar", 7})
 	if st := d.Stats(); len(st) != 1 || !st[0].Banned || st[0].Bad != maxLies || len(d.Missing()) != 50 {
 		t.Errorf("%+v", st)
@@ -284,23 +304,23 @@ func TestLiarIsBanned(t *testing.T) {
 func TestLiesOutlastLeaving(t *testing.T) {
 	d := sit(t, 50, Options{})
 	for n := 1; n < maxLies; n++ {
-		d.on(Joined{"liar", true})
+		d.on(Joined{Source: "liar", Origin: true})
 		d.on(Bad{"liar", d.owed("liar")[0]})
 		d.on(Left{"liar"})
 	}
-	d.on(Joined{"liar", true})
+	d.on(Joined{Source: "liar", Origin: true})
 	d.on(Got{"liar", d.owed("liar")[0]})
 	d.expect(Bad{"liar", d.owed("liar")[0]}, Drop{"liar", Lying})
 }
 
 func TestBadPieceIsAskedOfOthersFirst(t *testing.T) {
 	d := sit(t, 2, Options{})
-	d.on(Joined{"a", true})
+	d.on(Joined{Source: "a", Origin: true})
 	d.on(Here{1})
 	d.expect(Bad{"a", 0}, Ask{"a", 0}) // nobody else has it
 	d.on(Left{"a"})
-	d.on(Joined{"b", true})
-	d.expect(Joined{"a", true})
+	d.on(Joined{Source: "b", Origin: true})
+	d.expect(Joined{Source: "a", Origin: true})
 	d.expect(Refused{"b", 0}, Ask{"a", 0})
 	d.expect(Left{"a"})
 	if m := d.Missing(); !slices.Equal(m, []int{0}) {
@@ -308,13 +328,13 @@ func TestBadPieceIsAskedOfOthersFirst(t *testing.T) {
 	}
 	d.expect(Has{"b", []int{0}}, Ask{"b", 0}) // it has it again
 	d.expect(Bad{"b", 0}, Ask{"b", 0})
-	d.expect(Joined{"a", true}) // both gave it wrong, and b is at it
+	d.expect(Joined{Source: "a", Origin: true}) // both gave it wrong, and b is at it
 	d.expect(Left{"b"}, Ask{"a", 0})
 }
 
 func TestRefusedIsNotAskedAgain(t *testing.T) {
 	d := sit(t, 1, Options{})
-	d.on(Joined{"a", false})
+	d.on(Joined{Source: "a"})
 	d.expect(Has{"a", []int{0}}, Ask{"a", 0})
 	d.expect(Refused{"a", 0})
 	d.expect(Tick{})
@@ -327,8 +347,8 @@ func TestRefusedIsNotAskedAgain(t *testing.T) {
 
 func TestLeftFreesWhatItOwed(t *testing.T) {
 	d := sit(t, 2, Options{})
-	d.on(Joined{"a", true})
-	d.on(Joined{"b", true})
+	d.on(Joined{Source: "a", Origin: true})
+	d.on(Joined{Source: "b", Origin: true})
 	if got := d.on(Left{"a"}); len(asks(got, "b"))+len(d.owed("b")) != 4 && len(d.owed("b")) != 2 {
 		t.Errorf("%s", show(got))
 	}
@@ -341,10 +361,10 @@ func TestLeftFreesWhatItOwed(t *testing.T) {
 
 func TestStalledSource(t *testing.T) {
 	d := sit(t, 500, Options{Seed: 3})
-	d.on(Joined{"slow", true})
+	d.on(Joined{Source: "slow", Origin: true})
 	d.serve("slow", 100*ms, 5)
 	stuck := d.owed("slow")
-	d.on(Joined{"quick", true})
+	d.on(Joined{Source: "quick", Origin: true})
 	d.on(Here{199})
 	at, ok := d.NextTick()
 	if want := d.now + minPatience; !ok || at != want {
@@ -373,8 +393,8 @@ func TestStalledSource(t *testing.T) {
 func TestSilentSourceIsDropped(t *testing.T) {
 	for _, others := range []bool{true, false} {
 		d := sit(t, 5000, Options{})
-		d.on(Joined{"silent", true})
-		d.on(Joined{"quick", true})
+		d.on(Joined{Source: "silent", Origin: true})
+		d.on(Joined{Source: "quick", Origin: true})
 		dropped := time.Duration(0)
 		for d.now < 20*time.Second && dropped == 0 {
 			d.now += 100 * ms
@@ -390,7 +410,7 @@ func TestSilentSourceIsDropped(t *testing.T) {
 			t.Errorf("others deliver: %t; dropped at %v, want %v", others, dropped, want)
 		}
 		if others {
-			if got := d.on(Joined{"silent", true}); len(asks(got, "silent")) == 0 {
+			if got := d.on(Joined{Source: "silent", Origin: true}); len(asks(got, "silent")) == 0 {
 				t.Error("it may not join again")
 			}
 		}
@@ -399,7 +419,7 @@ func TestSilentSourceIsDropped(t *testing.T) {
 
 func TestLateSourceRecovers(t *testing.T) {
 	d := sit(t, 100, Options{})
-	d.on(Joined{"a", true})
+	d.on(Joined{Source: "a", Origin: true})
 	d.now = 3 * time.Second
 	d.on(Tick{})
 	if !d.sources["a"].stalled || d.sources["a"].room(d.Swarm) > 0 {
@@ -413,8 +433,8 @@ func TestLateSourceRecovers(t *testing.T) {
 
 func TestEndgame(t *testing.T) {
 	d := sit(t, 40, Options{Seed: 5})
-	d.on(Joined{"slow", true})
-	d.on(Joined{"quick", true})
+	d.on(Joined{Source: "slow", Origin: true})
+	d.on(Joined{Source: "quick", Origin: true})
 	d.serve("slow", 300*ms, 2)
 	for d.open() > 0 {
 		d.serve("quick", 5*ms, 1)
@@ -439,7 +459,7 @@ func (s *Swarm) open() int { return s.pieces.open.Len() }
 
 func TestNobodyIsTrustedToCount(t *testing.T) {
 	d := sit(t, 3, Options{})
-	d.on(Joined{"a", true})
+	d.on(Joined{Source: "a", Origin: true})
 	for _, e := range []Event{
 		Known{-1}, Known{3}, Here{-1}, Here{3}, Got{"a", -1}, Got{"a", 3}, Bad{"a", 3}, Bad{"a", -1}, Refused{"a", 9},
 		Has{"a", []int{-1, 3}}, Has{"nobody", []int{1}}, HasSet{"nobody", transfer.FullSet(3)}, HasSet{"a", transfer.FullSet(9)},
@@ -453,7 +473,7 @@ func TestNobodyIsTrustedToCount(t *testing.T) {
 
 func TestStats(t *testing.T) {
 	d := sit(t, 50, Options{})
-	d.on(Joined{"a", true})
+	d.on(Joined{Source: "a", Origin: true})
 	if st := d.Stats()[0]; st.Rate != 0 || !st.Joined || st.Owed != firstWindow {
 		t.Errorf("%+v", st)
 	}
@@ -497,7 +517,7 @@ func drain(pieces, sources int, whole bool) (events int) {
 		apply(Known{p})
 	}
 	for i := range sources {
-		apply(Joined{peer.ID(fmt.Sprint("source", i)), i == 0 || whole})
+		apply(Joined{Source: peer.ID(fmt.Sprint("source", i)), Origin: i == 0 || whole})
 	}
 	if !whole {
 		apply(Place{"source0", 0, sources})
