@@ -16,7 +16,6 @@ import (
 // model is a network of hosts in simulated time. Each host has a link with so many bytes a second in each direction, and
 // transfers share links max-min fairly, as TCP about does. A host answers each peer in the order asked.
 type model struct {
-	oslots  int
 	slots   int // transfers that a host serves at once, peers in turn; 0 for all that ask
 	bits    uint
 	pieces  int
@@ -39,7 +38,6 @@ type machine struct {
 	liar     bool
 	dead     bool
 	swarm    *Swarm
-	origin   *machine
 	finished time.Duration
 	banned   []peer.ID
 	lies     int // pieces that it gave
@@ -71,7 +69,7 @@ const mbit = 1e6 / 8
 
 func newModel(slots int, size int64, bits uint) *model {
 	return &model{slots: slots, bits: bits, pieces: transfer.Layout{Size: size, Bits: bits}.Pieces(), learn: 20 * ms,
-		latency: 250 * time.Microsecond, rng: rand.New(rand.NewPCG(1, 2))}
+		latency: 250 * time.Microsecond, rng: rand.New(rand.NewPCG(1, 0))}
 }
 
 func (m *model) add(up, down float64) *machine {
@@ -86,10 +84,9 @@ func (m *model) later(in time.Duration, do func()) int {
 	return m.n
 }
 
-// fetch has a host fetch the file from an origin, from now on, with others as sources too.
-func (m *model) fetch(h, origin *machine, seed uint64) {
-	h.swarm = New(transfer.Layout{Size: int64(m.pieces) << m.bits, Bits: m.bits}, Options{Seed: seed})
-	h.origin = origin
+// fetch has a host fetch the file from now on. It knows the hashes a little later.
+func (m *model) fetch(h *machine) {
+	h.swarm = New(transfer.Layout{Size: int64(m.pieces) << m.bits, Bits: m.bits}, Options{Seed: m.rng.Uint64()})
 	m.later(manifestTime, func() {
 		for p := range m.pieces {
 			m.apply(h, Known{p})
@@ -167,11 +164,7 @@ func (m *model) hangUp(from, to *machine) {
 // serve starts what a host has time for, peers in turn.
 func (m *model) serve(h *machine) {
 	for range h.queues {
-		slots := m.slots
-		if h.swarm == nil && m.oslots > 0 {
-			slots = m.oslots
-		}
-		if slots > 0 && h.flying >= slots {
+		if m.slots > 0 && h.flying >= m.slots {
 			return
 		}
 		q := h.queues[h.turn%len(h.queues)]
@@ -330,10 +323,11 @@ func (m *model) kill(h *machine) {
 	m.share()
 }
 
-// distribute has n fetchers get a file from one owner, the last late of them only after a while.
+// distribute has n fetchers get a file from one owner. They come within spread, but for the last late of them, who come so
+// much after that.
 func distribute(slots, n int, size int64, bits uint, seed uint64, late int, after, spread time.Duration) (*model, *machine) {
 	m := newModel(slots, size, bits)
-	m.rng = rand.New(rand.NewPCG(seed, 2))
+	m.rng = rand.New(rand.NewPCG(seed, 0))
 	owner := m.add(50, 50)
 	var all []*machine
 	for range n {
@@ -341,7 +335,7 @@ func distribute(slots, n int, size int64, bits uint, seed uint64, late int, afte
 	}
 	var there []*machine
 	arrive := func(h *machine) {
-		m.fetch(h, owner, seed*100+uint64(len(there)))
+		m.fetch(h)
 		there = append(there, h)
 		m.apply(h, Joined{Source: owner.id, Origin: true, Index: len(there) - 1, Of: len(there)})
 		for i, o := range there {
@@ -364,36 +358,162 @@ func distribute(slots, n int, size int64, bits uint, seed uint64, late int, afte
 	return m, owner
 }
 
-// servers are the ways in which a host may serve several peers.
-var servers = []struct {
-	name  string
-	slots int
-}{{"all at once", 0}, {"one after the other", 1}, {"two at once", 2}}
+const (
+	modelSize = 32 << 20
+	modelBits = 18
+)
 
+// alone is how long one fetcher takes that has the owner for itself.
+func alone(t *testing.T, bits uint) time.Duration {
+	t.Helper()
+	m, _ := distribute(0, 1, modelSize, bits, 0, 0, 0, ms)
+	last, err := m.run()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return last
+}
+
+// TestModelDistribution: with N fetchers the last is done hardly later than one alone, and the owner sends each piece about
+// once. What remains is the time of N-1 pieces on one link, which smaller pieces make smaller. A server that sends one
+// piece after the other does worse, since it waits for receivers whose links are taken up by others: no bound holds it.
 func TestModelDistribution(t *testing.T) {
-	for _, bits := range []uint{18, 16} {
-		for _, server := range servers {
-			if bits != 18 && testing.Short() {
-				continue
-			}
-			alone := time.Duration(0)
-			for _, n := range []int{1, 4, 8, 16} {
-				var worst time.Duration
-				sent := 0
-				for seed := range uint64(2) {
-					m, owner := distribute(server.slots, n, 32<<20, bits, seed, 0, 0, ms)
-					last, err := m.run()
-					if err != nil {
-						t.Fatalf("%s, %d fetchers, seed %d: %v", server.name, n, seed, err)
-					}
-					worst = max(worst, last)
-					sent = owner.sent
+	one := alone(t, modelBits)
+	for _, c := range []struct {
+		slots int
+		bits  uint
+		n     int
+		most  float64
+	}{
+		{0, 18, 4, 1.06}, {0, 18, 8, 1.10}, {0, 18, 16, 1.15}, {0, 16, 8, 1.05},
+		{1, 18, 4, math.Inf(1)}, {1, 18, 8, math.Inf(1)}, {1, 18, 16, math.Inf(1)}, {4, 18, 8, math.Inf(1)},
+	} {
+		m, owner := distribute(c.slots, c.n, modelSize, c.bits, 1, 0, 0, ms)
+		last, err := m.run()
+		if err != nil {
+			t.Fatalf("%+v: %v", c, err)
+		}
+		ratio, sent := last.Seconds()/one.Seconds(), float64(owner.sent)/float64(m.pieces)
+		t.Logf("%d fetchers, pieces of %d KiB, %d served at once (0: all): %.3f of the time alone, the owner sent %.2f files", c.n, 1<<c.bits>>10, c.slots, ratio, sent)
+		if ratio > c.most || c.slots == 0 && sent > 1.1 {
+			t.Errorf("%+v: %.3f of the time alone, the owner sent %.2f files", c, ratio, sent)
+		}
+	}
+}
+
+// TestModelStaggered: fetchers that come one after the other within 200 ms.
+func TestModelStaggered(t *testing.T) {
+	one := alone(t, modelBits)
+	m, _ := distribute(0, 8, modelSize, modelBits, 1, 0, 0, 200*ms)
+	last, err := m.run()
+	if ratio := last.Seconds() / one.Seconds(); err != nil || ratio > 1.12 {
+		t.Errorf("%.3f of the time alone, %v", ratio, err)
+	}
+}
+
+// TestModelLateFetchers: two fetchers that come 2 s later than two others have what these have at once.
+func TestModelLateFetchers(t *testing.T) {
+	one := alone(t, modelBits)
+	m, _ := distribute(0, 4, modelSize, modelBits, 1, 2, 2*time.Second, ms)
+	last, err := m.run()
+	if ratio := (last - 2*time.Second).Seconds() / one.Seconds(); err != nil || ratio > 1.1 {
+		t.Errorf("the late ones took %.3f of the time alone, %v", ratio, err)
+	} else {
+		t.Logf("the late ones took %.3f of the time alone", ratio)
+	}
+}
+
+// TestModelOwnerDies: once the fetchers hold all pieces together they need the owner no more.
+func TestModelOwnerDies(t *testing.T) {
+	m, owner := distribute(0, 4, modelSize, modelBits, 1, 0, 0, ms)
+	var watch func()
+	watch = func() {
+		all := transfer.NewSet(m.pieces)
+		for _, h := range m.hosts {
+			if h.swarm != nil {
+				for p := range h.swarm.pieces.here.All() {
+					all.Add(p)
 				}
-				if n == 1 {
-					alone = worst
-				}
-				t.Logf("%d KiB, %-20s N=%-2d %v = %.3f x alone, owner sent %.2f files", 1<<bits>>10, server.name, n, worst.Round(ms), worst.Seconds()/alone.Seconds(), float64(sent)/float64(int(32<<20)>>bits))
 			}
 		}
+		if all.Full() {
+			m.kill(owner)
+		} else {
+			m.later(ms, watch)
+		}
+	}
+	m.later(ms, watch)
+	last, err := m.run()
+	if err != nil || !owner.dead || last > 8*time.Second {
+		t.Errorf("at %v, owner dead: %t, %v", last, owner.dead, err)
+	}
+}
+
+// gather has one fetcher with so fast a link get a file from sources that have it all, the first of them the owner.
+func gather(size int64, down float64, sources ...*machine) (*model, *machine) {
+	m := newModel(0, size, modelBits)
+	for _, h := range sources {
+		h.id = peer.ID(fmt.Sprintf("host%d", len(m.hosts)))
+		m.hosts = append(m.hosts, h)
+	}
+	h := m.add(50, down)
+	m.fetch(h)
+	for i, o := range sources {
+		m.apply(h, Joined{Source: o.id, Origin: i == 0})
+		m.apply(h, HasSet{o.id, transfer.FullSet(m.pieces)})
+	}
+	return m, h
+}
+
+func link(mbits float64) *machine { return &machine{up: mbits * mbit, down: mbits * mbit} }
+
+func TestModelSeeds(t *testing.T) {
+	m, _ := gather(modelSize, 200, link(50), link(50), link(50), link(50))
+	last, err := m.run()
+	if gain := alone(t, modelBits).Seconds() / last.Seconds(); err != nil || gain < 3.8 {
+		t.Errorf("four seeds are %.2f times as fast as one, %v", gain, err)
+	} else {
+		t.Logf("four seeds are %.2f times as fast as one", gain)
+	}
+}
+
+// TestModelUnequalSeeds: a slow source does not hold up the end.
+func TestModelUnequalSeeds(t *testing.T) {
+	m, _ := gather(modelSize, 200, link(50), link(2))
+	last, err := m.run()
+	if ratio := last.Seconds() / alone(t, modelBits).Seconds(); err != nil || ratio > 1.02 {
+		t.Errorf("with a slow source it takes %.3f of the time, %v", ratio, err)
+	}
+}
+
+func TestModelLiars(t *testing.T) {
+	liars := []*machine{link(50), link(50), link(50)}
+	for _, l := range liars {
+		l.liar = true
+	}
+	m, h := gather(modelSize, 50, append(liars, link(50))...)
+	last, err := m.run()
+	if ratio := last.Seconds() / alone(t, modelBits).Seconds(); err != nil || ratio > 2 || len(h.banned) != 3 {
+		t.Errorf("%.3f of the time alone, %d banned, %v", ratio, len(h.banned), err)
+	} else {
+		t.Logf("%.3f of the time alone", ratio)
+	}
+	for _, l := range liars {
+		if l.lies > maxLies {
+			t.Errorf("a liar was believed %d times", l.lies)
+		}
+	}
+}
+
+// TestModelFastOrigin: fetchers with slow uplinks don't spare an owner that has plenty to give.
+func TestModelFastOrigin(t *testing.T) {
+	m, owner := distribute(0, 2, modelSize, modelBits, 1, 0, 0, ms)
+	owner.up = 1000 * mbit
+	for _, h := range m.hosts[1:] {
+		h.down = 400 * mbit
+	}
+	last, err := m.run()
+	if ideal := float64(modelSize) / (400 * mbit); err != nil || last.Seconds() > 1.3*ideal {
+		t.Errorf("%v, %.2f of what the links would allow, %v", last, last.Seconds()/ideal, err)
 	}
 }

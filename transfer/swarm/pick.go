@@ -80,11 +80,11 @@ func (s *Swarm) fromOrigin(q *source) int {
 }
 
 // restrained reports whether others are likely to bring this fetcher what it misses, so that an origin is left to those
-// who still need its pieces: they owe some, and not much later than the origin would give them. And as long as the own
+// who still need its pieces: they owe some, and are not much slower than the origin. And as long as the own
 // part is not known, it is not asked for other parts instead.
 func (s *Swarm) restrained(q *source) bool {
 	return len(q.owed) > 0 || s.blind > 0 || slices.ContainsFunc(s.joined, func(o *source) bool {
-		return !o.origin && len(o.owed) > 0 && !o.stalled && o.usual < 2*q.usual
+		return !o.origin && len(o.owed) > 0 && !o.stalled && o.pace < 2*q.pace
 	})
 }
 

@@ -24,7 +24,7 @@ func TestRandomRuns(t *testing.T) {
 		}
 		return
 	}
-	runs := 4000
+	runs := 3000
 	if testing.Short() {
 		runs = 400
 	}
