@@ -16,7 +16,7 @@ const (
 	MaxOthers  = 64  // peers of other workgroups that are remembered
 	MaxNewRate = 200 // peers that one source may bring in a minute
 
-	maxSources = 256 // sources counted at a time; beyond, all new sources share one count
+	maxSources = 4 * MaxPeers // sources counted at a time; beyond, all new sources share one count
 	rateWindow = time.Minute
 )
 
@@ -47,9 +47,9 @@ type View struct {
 	workgroup string
 
 	mu      sync.Mutex
-	peers   map[peer.ID]*entry
-	others  map[peer.ID]*entry // of other workgroups
-	sources map[source]*tally
+	peers   table
+	others  table // of other workgroups
+	tallies map[teller]*tally
 	changed map[chan struct{}]struct{}
 }
 
@@ -64,7 +64,8 @@ type held struct {
 	expires time.Time // zero: when it is said to be gone
 }
 
-type source struct {
+// teller is who said something by one way.
+type teller struct {
 	way  Way
 	from string
 }
@@ -78,23 +79,24 @@ type tally struct {
 func NewView(self peer.ID, workgroup string) *View {
 	return &View{
 		self: self, workgroup: workgroup,
-		peers: map[peer.ID]*entry{}, others: map[peer.ID]*entry{},
-		sources: map[source]*tally{}, changed: map[chan struct{}]struct{}{},
+		peers: newTable(MaxPeers), others: newTable(MaxOthers),
+		tallies: map[teller]*tally{}, changed: map[chan struct{}]struct{}{},
 	}
 }
 
 // Observe takes in one sighting. A sighting without TTL holds for 2 minutes by mDNS, 90 seconds by static, and by inbound
-// until it is gone. Strangers beyond the limits are dropped; one who proved its ID displaces one who did not.
-func (v *View) Observe(now time.Time, s Sighting) {
+// until it is gone. When there are too many, one who proved its ID displaces one who did not, and hearsay displaces hearsay
+// from a source that tells of more (see [Crowd]); else the stranger is dropped. displaced is who had to go, if somebody had.
+func (v *View) Observe(now time.Time, s Sighting) (displaced peer.ID) {
 	if s.ID == "" || s.ID == v.self {
-		return
+		return ""
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	e := v.lookup(s.ID)
 	switch {
 	case e == nil && (s.Gone || !v.admit(now, s)):
-		return
+		return ""
 	case e == nil:
 		e = &entry{ways: map[Way]held{}, peer: Peer{ID: s.ID, Since: now}}
 	}
@@ -103,9 +105,11 @@ func (v *View) Observe(now time.Time, s Sighting) {
 	} else {
 		e.ways[s.Way] = hold(now, s)
 	}
-	if v.settle(s.ID, e) {
+	changed, displaced := v.settle(e)
+	if changed {
 		v.notify()
 	}
+	return displaced
 }
 
 // Expire drops what has not been heard of for its time to live, and says when to call it again; the zero time means
@@ -114,12 +118,13 @@ func (v *View) Expire(now time.Time) (next time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	changed := false
-	for _, table := range []map[peer.ID]*entry{v.peers, v.others} {
-		for id, e := range table {
+	for _, t := range []table{v.peers, v.others} {
+		for _, e := range t.entries {
 			before := len(e.ways)
 			maps.DeleteFunc(e.ways, func(_ Way, h held) bool { return !h.expires.IsZero() && !now.Before(h.expires) })
-			if len(e.ways) != before && v.settle(id, e) {
-				changed = true
+			if len(e.ways) != before {
+				differs, _ := v.settle(e)
+				changed = changed || differs
 			}
 			for _, h := range e.ways {
 				if !h.expires.IsZero() && (next.IsZero() || h.expires.Before(next)) {
@@ -128,7 +133,7 @@ func (v *View) Expire(now time.Time) (next time.Time) {
 			}
 		}
 	}
-	maps.DeleteFunc(v.sources, func(_ source, t *tally) bool { return now.Sub(t.start) >= rateWindow })
+	maps.DeleteFunc(v.tallies, func(_ teller, t *tally) bool { return now.Sub(t.start) >= rateWindow })
 	if changed {
 		v.notify()
 	}
@@ -138,14 +143,14 @@ func (v *View) Expire(now time.Time) (next time.Time) {
 // Snapshot is the workgroup without ourselves, sorted by name, then ID.
 func (v *View) Snapshot() []Peer { return v.list(v.peers) }
 
-// Others are peers seen of other workgroups, at most about MaxOthers, sorted by workgroup, name and ID.
+// Others are peers seen of other workgroups, at most MaxOthers, sorted by workgroup, name and ID.
 func (v *View) Others() []Peer { return v.list(v.others) }
 
 // Get gives one peer of the workgroup.
 func (v *View) Get(id peer.ID) (Peer, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if e := v.peers[id]; e != nil {
+	if e := v.peers.entries[id]; e != nil {
 		return e.peer, true
 	}
 	return Peer{}, false
@@ -165,10 +170,10 @@ func (v *View) Subscribe() (changed <-chan struct{}, stop func()) {
 	}
 }
 
-func (v *View) list(table map[peer.ID]*entry) []Peer {
+func (v *View) list(t table) []Peer {
 	v.mu.Lock()
-	list := make([]Peer, 0, len(table))
-	for _, e := range table {
+	list := make([]Peer, 0, len(t.entries))
+	for _, e := range t.entries {
 		list = append(list, e.peer)
 	}
 	v.mu.Unlock()
@@ -180,10 +185,10 @@ func (v *View) list(table map[peer.ID]*entry) []Peer {
 }
 
 func (v *View) lookup(id peer.ID) *entry {
-	if e := v.peers[id]; e != nil {
+	if e := v.peers.entries[id]; e != nil {
 		return e
 	}
-	return v.others[id]
+	return v.others.entries[id]
 }
 
 func (v *View) notify() {
@@ -195,12 +200,14 @@ func (v *View) notify() {
 	}
 }
 
-// settle merges an entry anew, puts it where it belongs, and reports whether anybody would care.
-func (v *View) settle(id peer.ID, e *entry) bool {
+// settle merges an entry anew, puts it where it belongs, and reports whether anybody would care and who had to make room.
+// A peer that goes over to a workgroup that has no room for it is dropped.
+func (v *View) settle(e *entry) (changed bool, displaced peer.ID) {
+	id := e.peer.ID
 	if len(e.ways) == 0 {
-		delete(v.peers, id)
-		delete(v.others, id)
-		return true
+		v.peers.drop(id)
+		v.others.drop(id)
+		return true, ""
 	}
 	was := e.peer
 	e.peer = e.merge(v.workgroup)
@@ -208,44 +215,66 @@ func (v *View) settle(id peer.ID, e *entry) bool {
 	if e.peer.Workgroup != v.workgroup {
 		into, from = from, into
 	}
-	_, there := into[id]
-	into[id] = e
-	delete(from, id)
-	return !there || !was.same(e.peer)
+	moved := from.drop(id)
+	there := into.entries[id] != nil
+	displaced, ok := into.put(e)
+	return moved || ok && (!there || !was.same(e.peer)), displaced
 }
 
-// admit says whether a stranger may enter, and makes room for it.
+// admit counts how many strangers a source brings in, and says when they are too many.
 func (v *View) admit(now time.Time, s Sighting) bool {
-	table, limit := v.peers, MaxPeers
-	if s.Workgroup != "" && s.Workgroup != v.workgroup {
-		table, limit = v.others, MaxOthers
+	key := teller{s.Way, s.From}
+	if _, ok := v.tallies[key]; !ok && len(v.tallies) >= maxSources {
+		key = teller{}
 	}
-	key := source{s.Way, s.From}
-	if _, ok := v.sources[key]; !ok && len(v.sources) >= maxSources {
-		key = source{}
-	}
-	t := v.sources[key]
+	t := v.tallies[key]
 	if t == nil || now.Sub(t.start) >= rateWindow {
 		t = &tally{start: now}
-		v.sources[key] = t
+		v.tallies[key] = t
 	}
 	t.count++
-	return t.count <= MaxNewRate && (len(table) < limit || verified(s.Way) && evictHearsay(table))
+	return t.count <= MaxNewRate
 }
 
-// evictHearsay drops the youngest peer that never proved its ID: in a flood that is part of the flood.
-func evictHearsay(table map[peer.ID]*entry) bool {
-	var victim *entry
-	for _, e := range table {
-		if !e.peer.Verified() && (victim == nil || e.peer.Since.After(victim.peer.Since)) {
-			victim = e
+// table is the peers of one workgroup, or of all others.
+type table struct {
+	limit   int
+	entries map[peer.ID]*entry
+	hearsay *Crowd // those of entries that are not verified
+}
+
+func newTable(limit int) table {
+	return table{limit: limit, entries: map[peer.ID]*entry{}, hearsay: NewCrowd()}
+}
+
+// put takes an entry in if it is there already, or there is room, or somebody makes room.
+func (t table) put(e *entry) (displaced peer.ID, ok bool) {
+	id, from, proven := e.peer.ID, e.ways[MDNS].From, e.peer.Verified()
+	if t.entries[id] == nil && len(t.entries) >= t.limit {
+		if proven {
+			displaced, ok = t.hearsay.Least()
+		} else {
+			displaced, ok = t.hearsay.Yields(from)
 		}
+		if !ok {
+			return "", false
+		}
+		t.drop(displaced)
 	}
-	if victim == nil {
-		return false
+	t.entries[id] = e
+	if proven {
+		t.hearsay.Remove(id)
+	} else {
+		t.hearsay.Add(id, from)
 	}
-	delete(table, victim.peer.ID)
-	return true
+	return displaced, true
+}
+
+func (t table) drop(id peer.ID) (was bool) {
+	_, was = t.entries[id]
+	delete(t.entries, id)
+	t.hearsay.Remove(id)
+	return was
 }
 
 func hold(now time.Time, s Sighting) held {

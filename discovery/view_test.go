@@ -144,9 +144,9 @@ func TestViewIsBounded(t *testing.T) {
 	if got := len(v.Snapshot()); got != MaxPeers {
 		t.Errorf("%d peers, want %d", got, MaxPeers)
 	}
-	v.Observe(now.Add(2*time.Second), Sighting{ID: id(9000), Way: MDNS, From: "x"})
+	v.Observe(now.Add(2*time.Second), Sighting{ID: id(9000), Way: MDNS, From: "s1"})
 	if _, ok := v.Get(id(9000)); ok {
-		t.Error("a full view took in hearsay")
+		t.Error("a full view took in more hearsay from a source that told of as many as any")
 	}
 	v.Observe(now.Add(2*time.Second), Sighting{ID: id(9001), Way: Inbound, From: "y"})
 	if _, ok := v.Get(id(9001)); !ok {
@@ -165,8 +165,99 @@ func TestViewIsBounded(t *testing.T) {
 	if p, _ := v.Get(id(5000)); len(p.Addrs) > MaxAddrs || len(p.Shares) > MaxShares {
 		t.Errorf("%d addresses, %d shares", len(p.Addrs), len(p.Shares))
 	}
-	if len(v.sources) > maxSources+1 {
-		t.Errorf("%d sources", len(v.sources))
+	if len(v.tallies) > maxSources+1 {
+		t.Errorf("%d sources", len(v.tallies))
+	}
+}
+
+// TestViewFlooded: forged announcements from many addresses keep no honest newcomer out, and drive nobody out.
+func TestViewFlooded(t *testing.T) {
+	const honest, proven = 20, 20
+	for _, sources := range []int{1, 32, 256, 900} {
+		t.Run(fmt.Sprint(sources, " sources"), func(t *testing.T) {
+			v, now := NewView(id(0), "W"), start()
+			made := 1000
+			flood := func(count int) {
+				for n := range count {
+					made++
+					v.Observe(now, Sighting{ID: peer.ID(fmt.Sprint("forged ", made)), Way: MDNS, From: fmt.Sprint("liar ", n%sources), Name: "liar"})
+				}
+			}
+			present := func(n int) {
+				t.Helper()
+				if _, ok := v.Get(id(n)); !ok {
+					t.Errorf("the honest peer %d is not in the view", n)
+				}
+			}
+			for n := 1; n <= honest; n++ {
+				v.Observe(now, Sighting{ID: id(n), Way: MDNS, From: fmt.Sprint("host ", n)})
+			}
+			for n := honest + 1; n <= honest+proven; n++ { // all behind one address
+				v.Observe(now, Sighting{ID: id(n), Way: MDNS, From: "gateway"})
+				v.Observe(now, Sighting{ID: id(n), Way: Inbound})
+			}
+			flood(7000)
+			v.Observe(now, Sighting{ID: id(500), Way: MDNS, From: "newcomer"})
+			present(500)
+			flood(7000)
+			// Who speaks of honest peers from the addresses of the flood does not make them a part of it.
+			for n := 1; n <= honest; n++ {
+				v.Observe(now, Sighting{ID: id(n), Way: MDNS, From: "liar 0"})
+			}
+			flood(7000)
+			for n := 1; n <= honest+proven; n++ {
+				present(n)
+			}
+			present(500)
+			if got := len(v.Snapshot()); got > MaxPeers || sources > 5 && got < MaxPeers {
+				t.Errorf("%d peers", got)
+			}
+		})
+	}
+}
+
+// TestViewCountsFloodOnce: who was first told of by a liar is no part of the flood once it speaks for itself.
+func TestViewCountsFloodOnce(t *testing.T) {
+	v, now := NewView(id(0), "W"), start()
+	for n := range 150 {
+		v.Observe(now, Sighting{ID: peer.ID(fmt.Sprint("forged ", n)), Way: MDNS, From: "liar"})
+	}
+	v.Observe(now, Sighting{ID: id(1), Way: MDNS, From: "liar"})
+	v.Observe(now, Sighting{ID: id(1), Way: MDNS, From: "honest"})
+	for n := range 2 * MaxPeers {
+		v.Observe(now, Sighting{ID: peer.ID(fmt.Sprint("more ", n)), Way: MDNS, From: fmt.Sprint("liar ", n%64)})
+	}
+	if _, ok := v.Get(id(1)); !ok {
+		t.Error("a peer went with the flood that told of it")
+	}
+}
+
+// TestViewChangesOfWorkgroup: going over to another workgroup is no way around the limits.
+func TestViewChangesOfWorkgroup(t *testing.T) {
+	v, now := NewView(id(0), "W"), start()
+	for n := range MaxPeers {
+		s := Sighting{ID: peer.ID(fmt.Sprint("forged ", n)), Way: MDNS, From: fmt.Sprint("liar ", n%32), Workgroup: "W"}
+		v.Observe(now, s)
+		s.Workgroup = "X"
+		v.Observe(now, s)
+	}
+	if ours, others := len(v.Snapshot()), len(v.Others()); ours != 0 || others != MaxOthers {
+		t.Errorf("%d here, %d in other workgroups", ours, others)
+	}
+	gone := v.Observe(now, Sighting{ID: id(1), Way: MDNS, From: "host", Workgroup: "X"})
+	if _, ok := v.Get(id(1)); ok || !strings.HasPrefix(string(gone), "forged ") {
+		t.Errorf("%q made room", gone)
+	}
+}
+
+// BenchmarkViewFlooded is one forged announcement that a full view takes in or refuses.
+func BenchmarkViewFlooded(b *testing.B) {
+	v, now := NewView(id(0), "W"), start()
+	n := 0
+	for b.Loop() {
+		n++
+		now = now.Add(time.Millisecond)
+		v.Observe(now, Sighting{ID: peer.ID(fmt.Sprint("forged ", n)), Way: MDNS, From: fmt.Sprint("liar ", n%(300+n>>12))})
 	}
 }
 

@@ -209,13 +209,11 @@ func (l *loop) take(e event) {
 		if h.bye || e.socket == nil && l.table.leftSince(h.label, e.asked) {
 			continue
 		}
-		said, fresh, ok := l.table.hear(now, e.port.link.Name, e.from.Addr(), h)
-		if fresh && ok {
+		list, fresh := l.table.hear(now, e.port.link.Name, e.from.Addr(), h)
+		if fresh {
 			e.port.request(now, l.rand) // a newcomer should not have to wait
 		}
-		if ok {
-			l.found(said)
-		}
+		l.report(list)
 	}
 	for _, h := range e.packet.heard { // last: a peer that changes its name says both in one packet, and does not go
 		if h.bye {

@@ -194,7 +194,10 @@ func FuzzPacket(f *testing.F) {
 		for _, h := range p.heard {
 			if h.bye {
 				table.bye(now, "eth0", h.label)
-			} else if said, _, ok := table.hear(now, "eth0", netip.MustParseAddr("10.1.1.1"), h); ok {
+				continue
+			}
+			list, _ := table.hear(now, "eth0", netip.MustParseAddr("10.1.1.1"), h)
+			for _, said := range list {
 				discoverytest.Check(t, discovery.MDNS, said)
 			}
 		}

@@ -19,6 +19,7 @@ const maxVoices = 4
 type table struct {
 	self  peer.ID
 	peers map[peer.ID]*known
+	crowd *discovery.Crowd     // all of them
 	left  map[string]time.Time // when an instance said goodbye, for as long as an answer from before may come in
 }
 
@@ -39,32 +40,55 @@ type voice struct {
 	expires time.Time
 }
 
-func newTable() *table { return &table{peers: map[peer.ID]*known{}, left: map[string]time.Time{}} }
+func newTable() *table {
+	return &table{peers: map[peer.ID]*known{}, crowd: discovery.NewCrowd(), left: map[string]time.Time{}}
+}
 
-// hear takes in what was heard on a link from an address. fresh tells that the peer was not known on that link.
-func (t *table) hear(now time.Time, on string, from netip.Addr, h heard) (said discovery.Sighting, fresh, ok bool) {
+// hear takes in what was heard on a link from an address, and says what there is to report: nothing of ourselves or of one
+// for whom there is no room, first the end of one who had to make room. fresh tells that the peer was not known on that link.
+func (t *table) hear(now time.Time, on string, from netip.Addr, h heard) (list []discovery.Sighting, fresh bool) {
 	id := h.said.ID
-	if id == t.self || t.peers[id] == nil && len(t.peers) >= discovery.MaxPeers {
-		return discovery.Sighting{}, false, false
+	if id == t.self {
+		return nil, false
+	}
+	teller := ""
+	if from.IsValid() {
+		teller = from.String()
 	}
 	k := t.peers[id]
 	if k == nil {
+		if len(t.peers) >= discovery.MaxPeers {
+			displaced, ok := t.crowd.Yields(teller)
+			if !ok {
+				return nil, false
+			}
+			t.forget(displaced)
+			list = append(list, gone(displaced))
+		}
 		k = &known{links: map[string]*presence{}}
 		t.peers[id] = k
 	}
+	t.crowd.Add(id, teller)
 	p := k.links[on]
 	if p == nil {
 		p, fresh = &presence{}, true
 		k.links[on] = p
 	}
 	k.said, p.label = h.said, h.label
-	if from.IsValid() {
-		k.said.From = from.String()
-	}
+	k.said.From = teller
 	p.voices = slices.DeleteFunc(p.voices, func(v voice) bool { return v.from == from })
 	p.voices = slices.Insert(p.voices, 0, voice{from, h.addrs, now.Add(h.said.TTL)})
 	p.voices = p.voices[:min(len(p.voices), maxVoices)]
-	return k.sighting(), fresh, true
+	return append(list, k.sighting()), fresh
+}
+
+func (t *table) forget(id peer.ID) {
+	delete(t.peers, id)
+	t.crowd.Remove(id)
+}
+
+func gone(id peer.ID) discovery.Sighting {
+	return discovery.Sighting{ID: id, Way: discovery.MDNS, Gone: true}
 }
 
 // bye takes a goodbye of an instance on a link.
@@ -117,19 +141,19 @@ func (t *table) fading(on string, before time.Time) []string {
 }
 
 // prune removes presences, and says what is left of those who had them.
-func (t *table) prune(gone func(link string, p *presence) bool) []discovery.Sighting {
+func (t *table) prune(ended func(link string, p *presence) bool) []discovery.Sighting {
 	var list []discovery.Sighting
 	for id, k := range t.peers {
 		before := len(k.links)
 		for name, p := range k.links {
-			if gone(name, p) {
+			if ended(name, p) {
 				delete(k.links, name)
 			}
 		}
 		switch {
 		case len(k.links) == 0:
-			delete(t.peers, id)
-			list = append(list, discovery.Sighting{ID: id, Way: discovery.MDNS, Gone: true})
+			t.forget(id)
+			list = append(list, gone(id))
 		case len(k.links) < before:
 			list = append(list, k.sighting())
 		}

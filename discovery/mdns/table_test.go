@@ -27,17 +27,17 @@ func TestTable(t *testing.T) {
 	now, tb := time.Unix(0, 0), newTable()
 	me, from := discoverytest.ID(0), netip.MustParseAddr("10.1.0.1")
 	tb.self = me
-	if _, _, ok := tb.hear(now, "eth0", from, saying(0, "10.1.0.9:1")); ok {
+	if list, _ := tb.hear(now, "eth0", from, saying(0, "10.1.0.9:1")); len(list) > 0 {
 		t.Error("heard itself")
 	}
-	if _, fresh, ok := tb.hear(now, "eth0", from, saying(1, "10.1.0.1:1")); !fresh || !ok {
+	if list, fresh := tb.hear(now, "eth0", from, saying(1, "10.1.0.1:1")); !fresh || len(list) != 1 {
 		t.Error("a newcomer is not new")
 	}
-	if _, fresh, _ := tb.hear(now, "eth0", from, saying(1, "10.1.0.1:1")); fresh {
+	if _, fresh := tb.hear(now, "eth0", from, saying(1, "10.1.0.1:1")); fresh {
 		t.Error("the same again is new")
 	}
-	said, fresh, _ := tb.hear(now, "eth1", netip.MustParseAddr("10.2.0.1"), saying(1, "10.2.0.1:1"))
-	if got := fmt.Sprint(said.Addrs); !fresh || !strings.HasPrefix(got, "[/ip4/10.1.0.1/tcp/1 /ip4/10.2.0.1/tcp/1 ") {
+	said, fresh := tb.hear(now, "eth1", netip.MustParseAddr("10.2.0.1"), saying(1, "10.2.0.1:1"))
+	if got := fmt.Sprint(said[0].Addrs); !fresh || !strings.HasPrefix(got, "[/ip4/10.1.0.1/tcp/1 /ip4/10.2.0.1/tcp/1 ") {
 		t.Errorf("on two links: %s, new %v", got, fresh)
 	}
 	if left := tb.bye(now, "eth0", "HOST1"); len(left) != 1 || left[0].Gone || len(left[0].Addrs) != 2 {
@@ -62,12 +62,12 @@ func TestTable(t *testing.T) {
 func TestLiar(t *testing.T) {
 	now, tb := time.Unix(0, 0), newTable()
 	tb.hear(now, "eth0", netip.MustParseAddr("10.1.0.1"), saying(1, "10.1.0.1:1"))
-	var said discovery.Sighting
+	var said []discovery.Sighting
 	for n := range 3 {
-		said, _, _ = tb.hear(now, "eth0", netip.AddrFrom4([4]byte{10, 1, 6, byte(n)}), saying(1, "10.1.6.66:1", "10.1.6.67:1", "10.1.6.68:1", "10.1.6.69:1"))
+		said, _ = tb.hear(now, "eth0", netip.AddrFrom4([4]byte{10, 1, 6, byte(n)}), saying(1, "10.1.6.66:1", "10.1.6.67:1", "10.1.6.68:1", "10.1.6.69:1"))
 	}
-	if !slices.ContainsFunc(said.Addrs, func(a peer.Addr) bool { return a.String() == "/ip4/10.1.0.1/tcp/1" }) {
-		t.Errorf("the true address is lost among %v", said.Addrs)
+	if !slices.ContainsFunc(said[0].Addrs, func(a peer.Addr) bool { return a.String() == "/ip4/10.1.0.1/tcp/1" }) {
+		t.Errorf("the true address is lost among %v", said[0].Addrs)
 	}
 	for n := range 100 {
 		tb.hear(now, "eth0", netip.AddrFrom4([4]byte{10, 1, 7, byte(n)}), saying(1, "10.1.6.66:1"))
@@ -107,6 +107,37 @@ func TestTableIsBounded(t *testing.T) {
 	}
 	if got := len(tb.fading("eth0", now.Add(time.Hour))); got > maxInstances {
 		t.Errorf("%d are asked for in one packet", got)
+	}
+}
+
+// TestTableFlooded: whoever makes up peers can't keep an honest newcomer out, nor drive out who was there before.
+func TestTableFlooded(t *testing.T) {
+	now, tb := time.Unix(0, 0), newTable()
+	honest := func(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 2, 0, byte(n)}) }
+	for n := range 10 {
+		tb.hear(now, "eth0", honest(n), saying(n, "10.2.0.1:1"))
+	}
+	for n := range 3 * discovery.MaxPeers {
+		list, _ := tb.hear(now, "eth0", netip.AddrFrom4([4]byte{10, 1, 0, byte(n % 256)}), saying(100+n, "10.1.0.1:1"))
+		if len(tb.peers) > discovery.MaxPeers {
+			t.Fatal("the table is not bounded")
+		}
+		if len(list) == 2 && (!list[0].Gone || list[1].Gone || tb.peers[list[0].ID] != nil) {
+			t.Fatalf("one made room for another, and the report is %+v", list)
+		}
+	}
+	list, fresh := tb.hear(now, "eth0", honest(10), saying(10, "10.2.0.10:1"))
+	if len(list) != 2 || !list[0].Gone || list[1].ID != discoverytest.ID(10) || !fresh {
+		t.Errorf("of an honest newcomer the report is %+v", list)
+	}
+	for n := range 11 {
+		if tb.peers[discoverytest.ID(n)] == nil {
+			t.Errorf("the honest peer %d is not there", n)
+		}
+	}
+	tb.expire(now.Add(time.Hour))
+	if _, some := tb.crowd.Least(); some || len(tb.peers) > 0 {
+		t.Error("something is left of those that fell silent")
 	}
 }
 

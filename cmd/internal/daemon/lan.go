@@ -95,7 +95,7 @@ func (l *lan) announce() {
 func (l *lan) observe(s discovery.Sighting) {
 	l.seen.Lock()
 	defer l.seen.Unlock()
-	l.view.Observe(time.Now(), s)
+	l.d.host.Forget(l.view.Observe(time.Now(), s)) // who had to make room, or the host soon forgets others for it
 	if p, ok := l.view.Get(s.ID); ok {
 		l.d.host.Learn(s.ID, p.Addrs)
 		return
