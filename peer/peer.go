@@ -11,7 +11,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	core "github.com/libp2p/go-libp2p/core/peer"
@@ -58,8 +57,8 @@ const (
 // DefaultWorkgroup is the workgroup of those who never named one.
 const DefaultWorkgroup = "WORKGROUP"
 
-// Name is what a computer calls itself: 1 to 63 bytes of NFC text without control, bidi or zero-width characters and
-// without a slash. It proves nothing.
+// Name is what a computer calls itself: 1 to 63 bytes of NFC text, without a slash and without characters that do not show
+// (see [CheckText]). It proves nothing.
 type Name string
 
 // ParseName accepts a name or says why not.
@@ -87,40 +86,6 @@ func CleanName(s string, fallback Name) Name {
 		return fallback
 	}
 	return n
-}
-
-// CheckText refuses a text that is empty, longer than limit bytes, not UTF-8, not NFC, or holds a character that is not
-// [Printable].
-func CheckText(s string, limit int) error {
-	switch {
-	case s == "":
-		return fmt.Errorf("it is empty")
-	case len(s) > limit:
-		return fmt.Errorf("it is longer than %d bytes", limit)
-	case !utf8.ValidString(s):
-		return fmt.Errorf("it is not UTF-8")
-	case !norm.NFC.IsNormalString(s):
-		return fmt.Errorf("it is not in Unicode normal form C")
-	}
-	for _, r := range s {
-		if !Printable(r) {
-			return fmt.Errorf("it holds the character %U, which does not print", r)
-		}
-	}
-	return nil
-}
-
-// Printable reports whether a character may stand in a name: no control, no bidi override, nothing of zero width. Those
-// reach terminals (CVE-2020-26283) and hide names (CVE-2014-9390).
-func Printable(r rune) bool {
-	switch {
-	case unicode.IsControl(r),
-		r == 0x061c, r >= 0x200b && r <= 0x200f, r >= 0x202a && r <= 0x202e,
-		r >= 0x2060 && r <= 0x206f, r == 0xfeff,
-		r == 0x2028, r == 0x2029:
-		return false
-	}
-	return true
 }
 
 // Info is what a peer says of itself over an authenticated stream, so all but the ID are its own words.

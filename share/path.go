@@ -115,7 +115,7 @@ func (p Path) Below(dir Path) ([]string, bool) {
 
 // CheckComponent says why a name can't be a component of a path that is read.
 func CheckComponent(c string) error {
-	if err := peer.CheckText(c, MaxComponent); err != nil {
+	if err := peer.CheckFileName(c, MaxComponent); err != nil {
 		return err
 	}
 	switch {

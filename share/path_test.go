@@ -29,6 +29,10 @@ func TestParsePath(t *testing.T) {
 		{"deepest", deep, true},
 		{"longest path", slices.Repeat([]string{long}, 16), true},
 
+		{"what does not show", []string{"so\u00adft", "\u3164", "葛\U000E0100", "a\U000E0041"}, true},
+		{"emoji with selectors and joiners", []string{"❤\ufe0f", "🏳\ufe0f\u200d🌈"}, true},
+		{"a joiner in Persian", []string{"\u06a9\u062a\u0627\u0628\u200c\u0647\u0627"}, true},
+
 		{"dot", []string{"a", "."}, false},
 		{"dot dot", []string{"a", "..", "b"}, false},
 		{"empty", []string{"a", "", "b"}, false},
@@ -182,7 +186,7 @@ func TestParseName(t *testing.T) {
 		name       string
 		ok, hidden bool
 	}{
-		{"docs", true, false}, {"Alte Fotos", true, false}, {"backup$", true, true}, {strings.Repeat("x", MaxName), true, false},
+		{"docs", true, false}, {"Alte Fotos", true, false}, {"❤\ufe0f", true, false}, {"so\u00adft", false, false}, {"backup$", true, true}, {strings.Repeat("x", MaxName), true, false},
 		{strings.Repeat("x", MaxName+1), false, false}, {"", false, false}, {"a/b", false, false}, {"con", false, false}, {"a:b", false, false},
 	} {
 		n, err := ParseName(c.name)
@@ -269,11 +273,18 @@ func forbid(t *testing.T, c string) {
 	var shown strings.Builder
 	for _, r := range c {
 		switch {
-		case r < 0x20, r >= 0x7f && r <= 0x9f, strings.ContainsRune("/\\\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\ufeff", r),
+		case r < 0x20, r >= 0x7f && r <= 0x9f, strings.ContainsRune("/\\\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\ufeff", r),
 			r >= 0x2060 && r <= 0x206f:
 			t.Fatalf("%q with %U was accepted", c, r)
 		case r != 0xad:
 			shown.WriteRune(r)
+		}
+	}
+	for _, joiner := range []string{"\u200c", "\u200d"} { // HFS+ takes no notice of them
+		for _, part := range strings.Split(c, joiner)[1:] {
+			if part == "" || part[0] < 0x80 {
+				t.Fatalf("%q was accepted", c)
+			}
 		}
 	}
 	if s := shown.String(); len(s) >= 6 && strings.EqualFold(s[:6], ".peerd") {

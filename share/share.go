@@ -56,8 +56,8 @@ const MaxName = 63
 // MaxComment is the length of a share's comment, in bytes.
 const MaxComment = 256
 
-// Name is what a share is offered under: 1 to 63 bytes by the rules of a path component that a peer may create. Two names
-// that differ in case alone are the same to a share's owner, see [FoldKey]. A name that ends in $ is hidden.
+// Name is what a share is offered under: 1 to 63 bytes by the rules of a path component that a peer may create, all of which shows.
+// Two names that differ in case alone are the same to a share's owner, see [FoldKey]. A name that ends in $ is hidden.
 type Name string
 
 // ParseName accepts a share's name or says why not.
@@ -65,8 +65,10 @@ func ParseName(s string) (Name, error) {
 	if len(s) > MaxName {
 		return "", &peer.Error{Op: "parse share name", Path: s, Kind: peer.Usage, Err: fmt.Errorf("it is longer than %d bytes", MaxName)}
 	}
-	if err := CheckCreate(s); err != nil {
-		return "", &peer.Error{Op: "parse share name", Path: s, Kind: peer.Usage, Err: err}
+	for _, check := range []func(string) error{CheckCreate, func(s string) error { return peer.CheckText(s, MaxName) }} {
+		if err := check(s); err != nil {
+			return "", &peer.Error{Op: "parse share name", Path: s, Kind: peer.Usage, Err: err}
+		}
 	}
 	return Name(s), nil
 }

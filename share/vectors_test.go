@@ -39,7 +39,7 @@ func reasons() map[string]string {
 		"slash":    "a component holds a slash or a backslash",
 		"utf8":     "a component is not UTF-8",
 		"nfc":      "a component is not in Unicode normal form C",
-		"print":    "a component holds a character that does not print",
+		"print":    "a component holds a control, a separator of lines, a bidi control, or something of zero width that joins nothing",
 		"long":     "a component is longer than 255 bytes, or all with a separator after each than 4096",
 		"deep":     "there are more than 64 components",
 		"reserved": "a component is, or may stand on Windows for, a name that starts with .peerd",
@@ -116,10 +116,11 @@ func writeVectors(t *testing.T) {
 	}
 	for _, components := range [][]string{
 		{}, {"docs", "plan.pdf"}, {".git", "config"}, {"..a"}, {" a ", "b c"}, {"Größe", "файл", "文件", "\U0001F600"}, {"con", "a:b", "end.", "x"},
+		{"so\u00adft"}, {"\u3164"}, {"a\U000E0041"}, {"❤\ufe0f"}, {"🏳\ufe0f\u200d🌈"}, {"\u06a9\u062a\u0627\u0628\u200c\u0647\u0627"}, {"\u09b0\u200d\u09cd\u09af"},
 		{long}, deep, slices.Repeat([]string{long}, 16), {"PEARS~1"}, {"PE3F0A~x"}, {"peerd"},
 		{"a", "", "b"}, {""}, {"."}, {"a", "..", "b"},
 		{"/etc/passwd"}, {"link/"}, {`a\b`}, {"a\xffb"}, {"\xed\xa0\x80"}, {"\xc0\xaf"}, {"o\u0308"}, {"\u212b"},
-		{"a\x00b"}, {"a\nb"}, {"\x1b[2J"}, {"a\u009b2J"}, {"gpj.\u202eexe"}, {"a\u200bb"}, {"\ufeffa"},
+		{"a\x00b"}, {"a\nb"}, {"\x1b[2J"}, {"a\u009b2J"}, {"gpj.\u202eexe"}, {"a\u200bb"}, {"\ufeffa"}, {".g\u200cit"}, {"a\u200d"}, {"🌈\u200d"},
 		{long + "x"}, slices.Repeat([]string{long}, 17), append(slices.Repeat([]string{long}, 15), long[1:], "y"), append(deep, "d"),
 		{".peerd-tmp-1"}, {".PeErD"}, {"a", ".peerd", "key"}, {".pe\u00aderd"}, {"\ufe0f.peerd"}, {"PEERD-~1"}, {"peerd-~12.tmp"}, {"PE3F0A~1"},
 		{"a", "con"}, {"nul.txt"}, {"COM¹"}, {"a:b"}, {"what?"}, {"end."}, {"end "}, {"..."},

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"golang.org/x/term"
 
@@ -66,7 +67,7 @@ func (t *Terminal) Printf(format string, args ...any) { t.Println(fmt.Sprintf(fo
 // Text prints several lines of the program's own words as they are.
 func (t *Terminal) Text(s string) { _, _ = t.out.WriteString(s) }
 
-// Object prints an answer as one line of JSON. Characters that a terminal could obey are written as \u escapes, which
+// Object prints an answer as one line of JSON. Characters that do not show, or that a terminal could obey, are written as \u escapes, which
 // mean the same to every reader of JSON.
 func (t *Terminal) Object(v any) error {
 	var text strings.Builder
@@ -77,7 +78,9 @@ func (t *Terminal) Object(v any) error {
 	}
 	for _, r := range text.String() {
 		if r != '\n' && !peer.Printable(r) {
-			fmt.Fprintf(t.out, `\u%04x`, r)
+			for _, unit := range utf16.Encode([]rune{r}) { // JSON knows no other way beyond the first 65,536
+				fmt.Fprintf(t.out, `\u%04x`, unit)
+			}
 			continue
 		}
 		_, _ = t.out.WriteRune(r)

@@ -3,6 +3,7 @@ package ui
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -30,7 +31,7 @@ func flush(t *testing.T, term *Terminal) {
 }
 
 func TestNothingForeignReachesTheTerminal(t *testing.T) {
-	const nasty = "a\x1b[2Jb\nc\u202ed\u009b31me\xff"
+	const nasty = "a\x1b[2Jb\nc\u202ed\u009b31m\U000E0041e\xff"
 	term, out, errs := captured(nil)
 	term.Println(nasty)
 	term.Printf("%s", nasty)
@@ -48,8 +49,14 @@ func TestNothingForeignReachesTheTerminal(t *testing.T) {
 	if got := peer.Quote(screen); got != screen {
 		t.Errorf("it prints %s", got)
 	}
-	if !strings.Contains(out.String(), `{"name":"a\u001b[2Jb\nc\u202ed\u009b31me`) {
+	if !strings.Contains(out.String(), `{"name":"a\u001b[2Jb\nc\u202ed\u009b31m\udb40\udc41e`) {
 		t.Errorf("the JSON is %s", out)
+	}
+	line := out.String()
+	line = line[strings.Index(line, `{"name"`):]
+	var read map[string]string
+	if err := json.Unmarshal([]byte(line), &read); err != nil || read["name"] != strings.ToValidUTF8(nasty, "\ufffd") {
+		t.Errorf("the JSON reads as %q, %v", read["name"], err)
 	}
 }
 
