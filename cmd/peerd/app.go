@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -45,7 +46,9 @@ func newApp(e *env) *cli.App {
 			newHelp(e), newCompletion(e), newComplete(e), newDocs(e),
 		},
 		Action: func(c *cli.Context) error {
-			return &peer.Error{Path: c.Args().First(), Kind: peer.Usage, Err: errors.New("no such command"), Hint: `run "peerd help"`}
+			word := c.Args().First()
+			return &peer.Error{Path: word, Kind: peer.Usage, Err: errors.New("no such command"),
+				Hint: didYouMean(word, commandNames(c.App.Commands), `run "peerd help"`)}
 		},
 		OnUsageError:              usageError,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run decides
@@ -66,25 +69,39 @@ func settle(commands []*cli.Command) {
 				if ctx.NArg() == 0 {
 					return usage(ctx, "say what to do")
 				}
-				return usage(ctx, "there is no command %q", ctx.Args().First())
+				err := usage(ctx, "there is no command %q", ctx.Args().First())
+				err.Hint = didYouMean(ctx.Args().First(), commandNames(c.Subcommands), err.Hint)
+				return err
 			}
 		}
 	}
 }
 
+// usageError tells in our words what the library has to say of options.
 func usageError(c *cli.Context, err error, _ bool) error {
-	text := strings.TrimPrefix(err.Error(), "flag provided but not defined: ")
-	if text != err.Error() {
-		return usage(c, "there is no option %s", text)
+	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
+		written := "--" + name
+		if len(name) == 1 || findFlag(c.Command.Flags, name[:1]) != nil {
+			written = "-" + name // one letter, or several of which the first is known
+		}
+		e := usage(c, "there is no option %s", written)
+		e.Hint = didYouMean(written, optionNames(slices.Concat(c.Command.Flags, c.App.Flags)), e.Hint)
+		return e
 	}
-	return usage(c, "%s", text)
+	if name, ok := strings.CutPrefix(err.Error(), "flag needs an argument: -"); ok {
+		return usage(c, "the option --%s lacks its value", strings.TrimPrefix(name, "-"))
+	}
+	return usage(c, "%s", err)
 }
 
 // usage is the error of a command that was called in a wrong way.
-func usage(c *cli.Context, format string, args ...any) error {
+func usage(c *cli.Context, format string, args ...any) *peer.Error {
 	name := strings.TrimPrefix(c.Command.HelpName, "peerd ")
 	hint := `run "peerd help"`
-	if name != "" && name != "peerd" {
+	switch {
+	case name == "peerd":
+		name = ""
+	case name != "":
 		hint = fmt.Sprintf(`run "peerd help %s"`, name)
 	}
 	return &peer.Error{Op: name, Kind: peer.Usage, Err: fmt.Errorf(format, args...), Hint: hint}

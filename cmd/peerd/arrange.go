@@ -9,7 +9,8 @@ import (
 
 // arrange puts a command line into the one order that the library reads: global options, command, its options, "--",
 // arguments. So people may write options where they think of them, as in "peerd cp //anna/docs . -r --json". Without a
-// command it is run; --help and --version anywhere ask for these.
+// command it is run; --help and --version anywhere ask for these. An option that lacks its value ends the line, so that the
+// library sees it: values that start with two dashes are written --name=--value.
 func arrange(app *cli.App, args []string) []string {
 	if len(args) > 0 && args[0] == completeCommand {
 		return slices.Insert(args, 1, "--") // the words of another line
@@ -18,7 +19,7 @@ func arrange(app *cli.App, args []string) []string {
 	var command *cli.Command
 	known := append(slices.Clone(app.Flags), app.Command("run").Flags...)
 	commands := app.Commands
-	help, version, ended := false, false, false
+	help, version, ended, slip := false, false, false, false
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		if ended || len(arg) < 2 || arg[0] != '-' {
@@ -45,12 +46,16 @@ func arrange(app *cli.App, args []string) []string {
 				version = true
 				continue
 			}
-			option := []string{arg}
-			if f := findFlag(known, name); f != nil && takesValue(f) && !hasValue && i+1 < len(args) {
-				i++
+			option, f := []string{arg}, findFlag(known, name)
+			isGlobal := findFlag(app.Flags, name) != nil
+			if f != nil && takesValue(f) && !hasValue {
+				if i++; i == len(args) || strings.HasPrefix(args[i], "--") {
+					return lacking(path, arg, isGlobal)
+				}
 				option = append(option, args[i])
 			}
-			if findFlag(app.Flags, name) != nil {
+			slip = slip || f == nil && command == nil && len(rest) == 0
+			if isGlobal {
 				global = append(global, option...)
 			} else {
 				own = append(own, option...)
@@ -62,12 +67,23 @@ func arrange(app *cli.App, args []string) []string {
 		return slices.Concat(global, []string{"help", "--"}, path)
 	case version:
 		return append(global, "version")
-	case command == nil && len(rest) > 0:
+	case command == nil && len(rest) > 0 && !slip: // else what follows may be the value of the option that nobody knows
 		return append(append(global, "--"), rest...) // the app itself says that there is no such command
 	case command == nil:
 		path = []string{"run"}
 	}
 	return slices.Concat(global, path, own, []string{"--"}, rest)
+}
+
+// lacking is a line that has the library tell of an option without its value.
+func lacking(path []string, option string, global bool) []string {
+	switch {
+	case global:
+		return []string{option}
+	case len(path) == 0:
+		path = []string{"run"}
+	}
+	return append(path, option)
 }
 
 // unbundle gives -r -f for -rf, if that is what it stands for.

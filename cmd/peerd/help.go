@@ -26,7 +26,7 @@ Examples:
 			for _, name := range c.Args().Slice() {
 				if command = find(commands, name); command == nil {
 					return &peer.Error{Op: "help", Path: strings.Join(c.Args().Slice(), " "), Kind: peer.Usage,
-						Err: errors.New("no such command"), Hint: `run "peerd help"`}
+						Err: errors.New("no such command"), Hint: didYouMean(name, commandNames(commands), `run "peerd help"`)}
 				}
 				commands = command.Subcommands
 			}
