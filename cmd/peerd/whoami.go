@@ -13,7 +13,8 @@ func newWhoami(e *env) *cli.Command {
 		Name:      "whoami",
 		Usage:     "show the right held in a share",
 		UsageText: "peerd whoami //PEER/SHARE",
-		Description: `Shows the right that this peer holds in a share, none, read or full, and by what: it is open, or a password was given.
+		Description: `Asks the owner of a share for the right that this peer holds in it: none, read or full, and by what: it is open, or a
+password was given.
 
 Examples:
   peerd whoami //anna/safe`,

@@ -226,6 +226,12 @@ func (c *Client) Access(ctx context.Context, id peer.ID, name string) (Access, e
 	return h.access, nil
 }
 
+// Ask is [Client.Access] by the owner's word of now: what is held is not believed, since the owner may have changed its mind.
+func (c *Client) Ask(ctx context.Context, id peer.ID, name string) (Access, error) {
+	c.Forget(id, name)
+	return c.Access(ctx, id, name)
+}
+
 // Grant gives a sealed grant for the share that is good for a while.
 func (c *Client) Grant(ctx context.Context, id peer.ID, name string) ([]byte, error) {
 	h, err := c.enter(ctx, id, name)

@@ -177,6 +177,27 @@ func TestGrantIsRenewed(t *testing.T) {
 	}
 }
 
+// TestAsk: a right that the owner took back is known at once to who asks for it, and not to who uses a grant.
+func TestAsk(t *testing.T) {
+	w := servetest.New(t)
+	w.Offers.Change("docs", func(o *serve.Offer) { o.Open = share.Read })
+	c := client(t, w, w.Anna, t.TempDir())
+	ctx, owner := context.Background(), w.Owner.ID()
+	if a, err := c.Ask(ctx, owner, "docs"); err != nil || a.Right != share.Read {
+		t.Errorf("an open share: %+v, %v", a, err)
+	}
+	w.Offers.Change("docs", func(o *serve.Offer) { o.Open = share.None })
+	if _, err := c.Access(ctx, owner, "docs"); err != nil {
+		t.Errorf("a grant that is held is not used: %v", err)
+	}
+	if _, err := c.Ask(ctx, owner, "docs"); peer.KindOf(err) != peer.Denied {
+		t.Errorf("a right that was taken back: %v", err)
+	}
+	if _, err := c.Access(ctx, owner, "docs"); peer.KindOf(err) != peer.Denied {
+		t.Errorf("what was held is used again: %v", err)
+	}
+}
+
 // TestRefusalsAreAlike: from what a login gets back, nobody can tell whether the password, the slot or the share is wrong,
 // or hidden. Every message has the same size, and the error is the same.
 func TestRefusalsAreAlike(t *testing.T) {

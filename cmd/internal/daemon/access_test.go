@@ -81,6 +81,29 @@ func TestLogin(t *testing.T) {
 	wants(t, "after logout and a restart", anna.look("//berta/docs/plan"), peer.Denied)
 }
 
+// TestWhoamiIsOfNow: what the owner took back is not told as a right that is held, though a grant would still be good for minutes.
+func TestWhoamiIsOfNow(t *testing.T) {
+	berta := start(t, "berta")
+	berta.offer("docs", map[string]string{"plan": "x"}, open)
+	berta.offer("safe", map[string]string{"plan": "x"}, byPassword)
+	anna := start(t, "anna", berta)
+	anna.sees(berta)
+	_, err := anna.login("//berta/safe", readPassword)
+	works(t, "login", err)
+	for _, name := range []string{"docs", "safe"} {
+		if r := anna.whoami("//berta/" + name); r != control.Read {
+			t.Errorf("before, in %s: %s", name, r)
+		}
+	}
+	works(t, "a new password", berta.SharePasswd(t.Context(), "safe", control.Read, otherPassword))
+	if r := anna.whoami("//berta/safe"); r != control.None {
+		t.Errorf("after a new password: %s", r)
+	}
+	works(t, "rm", berta.ShareRemove(t.Context(), "docs"))
+	_, err = anna.Whoami(t.Context(), ref(t, "//berta/docs"))
+	wants(t, "of a share that is gone", err, peer.NotFound)
+}
+
 // TestHidden: nobody can tell a hidden share from one that is not there, but who knows its password.
 func TestHidden(t *testing.T) {
 	berta := start(t, "berta")

@@ -29,7 +29,9 @@ type place struct {
 func (p place) label() string { return p.ref.String() }
 
 // find resolves a Ref with a share in it and gets in.
-func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) {
+func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) { return d.findBy(ctx, ref, d.client.Access) }
+
+func (d *daemon) findBy(ctx context.Context, ref control.Ref, access func(context.Context, peer.ID, string) (remote.Access, error)) (place, error) {
 	if ref.Peer == "" || ref.Share == "" {
 		return place{}, &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it names no share"), Hint: "write //PEER/SHARE/PATH"}
 	}
@@ -42,7 +44,7 @@ func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) {
 		return place{}, err
 	}
 	at := place{peer: p, path: path, ref: ref.ShareRef()}
-	at.access, err = d.client.Access(ctx, p.ID, ref.Share)
+	at.access, err = access(ctx, p.ID, ref.Share)
 	return at, d.explain(ctx, p, ref, err)
 }
 

@@ -196,8 +196,7 @@ func (d *daemon) met(in serve.Introduction) { d.lan.observe(sighting(in, discove
 const askTime = 2 * time.Second
 
 // shares are what a peer offers, asked anew when it changed since, as far as that is known yet, or when the user means this
-// very peer. With an error, which says why it could not be asked, they
-// are what it advertises.
+// very peer. With an error, which says why it could not be asked, they are what it advertises.
 func (l *lan) shares(ctx context.Context, p discovery.Peer, anew bool) ([]share.Info, error) {
 	l.mu.Lock()
 	have, ok := l.intro[p.ID]

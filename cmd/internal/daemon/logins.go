@@ -40,9 +40,9 @@ func (d *daemon) Logout(ctx context.Context, ref control.Ref) error {
 	return err
 }
 
-// Whoami says what right this peer holds in a share.
+// Whoami says what right this peer holds in a share, by its owner's word of now.
 func (d *daemon) Whoami(ctx context.Context, ref control.Ref) (control.Login, error) {
-	at, err := d.find(ctx, ref)
+	at, err := d.findBy(ctx, ref, d.client.Ask)
 	if err != nil {
 		if peer.KindOf(err) == peer.Denied {
 			return control.Login{Ref: ref.ShareRef(), ID: d.host.ID().String(), Right: control.None, By: "none"}, nil

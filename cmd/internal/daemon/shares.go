@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"time"
 
@@ -58,7 +59,7 @@ func checkSlots(o *offer.Offers, s *registry.Share, read, full control.Slot) err
 		name string
 	}{{s.Slots.Read, read.Password, "read"}, {s.Slots.Full, full.Password, "full"}} {
 		bad := func(what, hint string) error {
-			return &peer.Error{Op: "share", Path: string(s.Name), Kind: peer.Usage, Err: errorText("the " + slot.name + " right " + what), Hint: hint}
+			return &peer.Error{Op: "share", Path: string(s.Name), Kind: peer.Usage, Err: errors.New("the " + slot.name + " right " + what), Hint: hint}
 		}
 		switch {
 		case slot.mode == registry.ModePassword && slot.text == "":
@@ -76,11 +77,6 @@ func checkSlots(o *offer.Offers, s *registry.Share, read, full control.Slot) err
 	}
 	return nil
 }
-
-// errorText is a cause that nobody compares.
-type errorText string
-
-func (e errorText) Error() string { return string(e) }
 
 // ShareSet changes a share. All of it is checked before any of it is done.
 func (d *daemon) ShareSet(_ context.Context, name string, set control.ShareSet) (control.Share, error) {
@@ -134,7 +130,7 @@ type slotChange struct {
 func (d *daemon) slotChange(s registry.Share, right share.Right, slot control.Slot) (slotChange, error) {
 	c := slotChange{right: right}
 	bad := func(what, hint string) (slotChange, error) {
-		return c, &peer.Error{Op: "share", Path: string(s.Name), Kind: peer.Usage, Err: errorText("the " + right.String() + " right " + what), Hint: hint}
+		return c, &peer.Error{Op: "share", Path: string(s.Name), Kind: peer.Usage, Err: errors.New("the " + right.String() + " right " + what), Hint: hint}
 	}
 	var err error
 	if c.mode, err = registry.ParseMode(string(slot.Mode)); err != nil {
@@ -164,7 +160,7 @@ func (d *daemon) setSecret(id share.ID, c slotChange) (registry.Share, error) {
 }
 
 func samePasswords(name share.Name) error {
-	return &peer.Error{Op: "share", Path: string(name), Kind: peer.Usage, Err: errorText("both passwords are the same"), Hint: "choose another for one of them"}
+	return &peer.Error{Op: "share", Path: string(name), Kind: peer.Usage, Err: errors.New("both passwords are the same"), Hint: "choose another for one of them"}
 }
 
 // ShareRemove takes a share away.
@@ -187,7 +183,7 @@ func (d *daemon) SharePasswd(_ context.Context, name string, right control.Right
 		return &peer.Error{Op: "set password", Path: string(right), Kind: peer.Usage, Hint: "it is for read or full"}
 	}
 	if password == "" { // which in a change of the slot means none
-		return &peer.Error{Op: "set password", Path: string(s.Name), Kind: peer.Usage, Err: errorText("it is empty")}
+		return &peer.Error{Op: "set password", Path: string(s.Name), Kind: peer.Usage, Err: errors.New("it is empty")}
 	}
 	c, err := d.slotChange(s, r, control.Slot{Mode: control.Password, Password: password})
 	if err != nil {
