@@ -39,17 +39,16 @@ type (
 		Shares  []fileShare `json:"shares"`
 	}
 	fileShare struct {
-		ID        string     `json:"id"`
-		Name      share.Name `json:"name"`
-		Dir       string     `json:"dir"`
-		Comment   string     `json:"comment,omitempty"`
-		Hidden    bool       `json:"hidden,omitempty"`
-		Mount     bool       `json:"mount,omitempty"`
-		WholeHome bool       `json:"wholeHome,omitempty"`
-		Created   time.Time  `json:"created"`
-		Read      fileSlot   `json:"read"`
-		Full      fileSlot   `json:"full"`
-		Peers     []filePeer `json:"peers,omitempty"`
+		ID      string     `json:"id"`
+		Name    share.Name `json:"name"`
+		Dir     string     `json:"dir"`
+		Comment string     `json:"comment,omitempty"`
+		Hidden  bool       `json:"hidden,omitempty"`
+		Mount   bool       `json:"mount,omitempty"`
+		Created time.Time  `json:"created"`
+		Read    fileSlot   `json:"read"`
+		Full    fileSlot   `json:"full"`
+		Peers   []filePeer `json:"peers,omitempty"`
 	}
 	fileSlot struct {
 		Mode   string `json:"mode"`
@@ -203,9 +202,9 @@ func encode(items []item) ([]byte, error) {
 		}
 		s := fileShare{
 			ID: it.ID.String(), Name: it.Name, Dir: it.Dir, Comment: it.Comment, Hidden: it.Hidden, Mount: it.Mount,
-			WholeHome: it.WholeHome, Created: it.Created,
-			Read: fileSlot{it.Slots.Read.String(), it.Epochs.Read, it.proofs[0].record, it.proofs[0].file},
-			Full: fileSlot{it.Slots.Full.String(), it.Epochs.Full, it.proofs[1].record, it.proofs[1].file},
+			Created: it.Created,
+			Read:    fileSlot{it.Slots.Read.String(), it.Epochs.Read, it.proofs[0].record, it.proofs[0].file},
+			Full:    fileSlot{it.Slots.Full.String(), it.Epochs.Full, it.proofs[1].record, it.proofs[1].file},
 		}
 		for id, right := range it.Peers {
 			s.Peers = append(s.Peers, filePeer{id.String(), right.String()})
@@ -245,7 +244,7 @@ func decode(b []byte) ([]item, error) {
 
 func (s fileShare) item() (it item, err error) {
 	it.Share = Share{
-		Name: s.Name, Dir: s.Dir, Comment: s.Comment, Hidden: s.Hidden, Mount: s.Mount, WholeHome: s.WholeHome, Created: s.Created,
+		Name: s.Name, Dir: s.Dir, Comment: s.Comment, Hidden: s.Hidden, Mount: s.Mount, Created: s.Created,
 		Epochs: grant.Epochs{Read: s.Read.Epoch, Full: s.Full.Epoch},
 	}
 	if n, err := hex.Decode(it.ID[:], []byte(s.ID)[:min(len(s.ID), 2*len(it.ID))]); err != nil || n != len(it.ID) || len(s.ID) != 2*n {

@@ -39,7 +39,7 @@ func resolve(dir string) (string, error) {
 }
 
 // checkPlace says why a folder, resolved, must not be shared: it holds more than somebody means to give away, or secrets.
-func (r *Registry) checkPlace(dir string, wholeHome bool) error {
+func (r *Registry) checkPlace(dir string) error {
 	refuse := func(hint, format string, args ...any) error {
 		return &peer.Error{Op: "share", Path: dir, Kind: peer.Usage, Err: fmt.Errorf(format, args...), Hint: hint}
 	}
@@ -56,8 +56,8 @@ func (r *Registry) checkPlace(dir string, wholeHome bool) error {
 			return refuse("share another folder, or keep peerd's own elsewhere with --home", "peerd keeps its own files in %s", own)
 		}
 	}
-	if r.opt.Home != "" && !wholeHome && inside(existing(r.opt.Home), dir) {
-		return refuse("share a folder in it, or say that you mean it", "it holds your whole home folder")
+	if r.opt.Home != "" && inside(existing(r.opt.Home), dir) {
+		return refuse("share a folder in it", "it holds your whole home folder, where keys and passwords lie")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,10 +32,9 @@ func TestPlace(t *testing.T) {
 	})
 	must(t, err)
 	for _, c := range []struct {
-		dir       string
-		wholeHome bool
-		kind      peer.Kind
-		why       string
+		dir  string
+		kind peer.Kind
+		why  string
 	}{
 		{dir: at("home/anna/docs")},
 		{dir: at("to-docs")},
@@ -66,10 +66,9 @@ func TestPlace(t *testing.T) {
 		{dir: at("far"), kind: peer.Usage, why: "its own files"},
 		{dir: at("far/own/inner"), kind: peer.Usage, why: "its own files"},
 		{dir: at("home/anna"), kind: peer.Usage, why: "its own files"},
-		{dir: at("home/anna"), wholeHome: true, kind: peer.Usage, why: "its own files"}, // which no word opens
 		{dir: "/run", kind: peer.Usage, why: "its own files"},
 	} {
-		s, err := r.Add(Share{Name: "s", Dir: c.dir, WholeHome: c.wholeHome}, Secrets{}, start)
+		s, err := r.Add(Share{Name: "s", Dir: c.dir}, Secrets{}, start)
 		if c.kind == peer.Other {
 			if err != nil || strings.Contains(s.Dir, "to-") {
 				t.Errorf("%q: %q, %v", c.dir, s.Dir, err)
@@ -85,6 +84,7 @@ func TestPlace(t *testing.T) {
 	}
 }
 
+// TestWholeHome: no word opens a home folder, so no hint speaks of one.
 func TestWholeHome(t *testing.T) {
 	top := folder(t)
 	home := filepath.Join(top, "home", "anna")
@@ -94,10 +94,11 @@ func TestWholeHome(t *testing.T) {
 	for _, dir := range []string{home, filepath.Dir(home), top} {
 		_, err := r.Add(Share{Name: "s", Dir: dir}, Secrets{}, start)
 		wantKind(t, dir, err, peer.Usage)
-		s, err := r.Add(Share{Name: "s", Dir: dir, WholeHome: true}, Secrets{}, start)
-		must(t, err)
-		must(t, r.Remove(s.ID))
+		if e, ok := errors.AsType[*peer.Error](err); !ok || e.Hint != "share a folder in it" {
+			t.Errorf("%q is refused with %v", dir, err)
+		}
 	}
+	add(t, r, Share{Name: "s", Dir: filepath.Join(home, "docs")})
 }
 
 // TestGoneFolder loads a share whose folder is not there, as on a disk that is not plugged in.

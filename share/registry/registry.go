@@ -28,7 +28,7 @@ import (
 type Options struct {
 	// Own are the folders where peerd keeps keys, state, caches and sockets; none may lie in a share, nor a share in one.
 	Own []string
-	// Home is the user's home folder, which is shared as a whole only if [Share.WholeHome] says so; by default os.UserHomeDir.
+	// Home is the user's home folder, which is never shared as a whole; by default os.UserHomeDir.
 	Home string
 	// Log is told of leftovers that were removed. By default nobody is.
 	Log *slog.Logger
@@ -90,7 +90,7 @@ func (r *Registry) load(it item) error {
 	if err := it.check(it.proofs); err != nil {
 		return err
 	}
-	if err := r.checkPlace(it.Dir, it.WholeHome); err != nil {
+	if err := r.checkPlace(it.Dir); err != nil {
 		return err
 	}
 	if _, err := r.item(it.ID); err == nil {
@@ -149,7 +149,7 @@ func (r *Registry) Set(id share.ID, edit func(*Share), now time.Time) (Share, er
 	for _, right := range lost(before.Share, s) {
 		s.bump(right, now)
 	}
-	if s.Dir != before.Dir || s.WholeHome != before.WholeHome {
+	if s.Dir != before.Dir {
 		if err := r.place(&s); err != nil {
 			return Share{}, err
 		}
@@ -388,7 +388,7 @@ func (r *Registry) place(s *Share) error {
 	if err != nil {
 		return err
 	}
-	if err := r.checkPlace(dir, s.WholeHome); err != nil {
+	if err := r.checkPlace(dir); err != nil {
 		return err
 	}
 	s.Dir, s.Mount = dir, isMount(dir)

@@ -115,7 +115,6 @@ type Share struct {
 	Epochs grant.Epochs
 	// Mount says that Dir was a mount point when it was shared, so that it counts only while something is mounted there.
 	Mount     bool
-	WholeHome bool // the owner knows that Dir holds the home folder
 	Ephemeral bool // for this run only: never saved
 	Created   time.Time
 }
