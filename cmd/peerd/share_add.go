@@ -59,8 +59,8 @@ func runShareAdd(ctx context.Context, e *env, add control.ShareAdd, slots slotOp
 	if name == "" {
 		name = filepath.Base(add.Dir)
 	}
-	if _, err := os.Stat(add.Dir); errors.Is(err, fs.ErrNotExist) { // before anything is asked; the daemon has the last word
-		return &peer.Error{Op: "share add", Path: add.Dir, Kind: peer.NotFound, Err: errors.New("there is no such folder")}
+	if err := checkFolder(add.Dir); err != nil { // before anything is asked; the daemon has the last word
+		return err
 	}
 	if slots == (slotOptions{}) {
 		if !e.Interactive() {
@@ -90,6 +90,26 @@ func runShareAdd(ctx context.Context, e *env, add control.ShareAdd, slots slotOp
 		return err
 	}
 	return e.answer(share, func() { printShares(e, []control.Share{share}) })
+}
+
+// checkFolder says why a path is of no use as a share.
+func checkFolder(dir string) error {
+	bad := func(kind peer.Kind, text string) error {
+		return &peer.Error{Op: "share add", Path: dir, Kind: kind, Err: errors.New(text)}
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return bad(peer.NotFound, "there is no such folder")
+	case err == nil && !info.IsDir():
+		return bad(peer.Usage, "it is no folder")
+	case err == nil:
+		var f *os.File
+		if f, err = os.Open(dir); err == nil {
+			return f.Close()
+		}
+	}
+	return bad(peer.KindOf(err), "it can't be read")
 }
 
 // slotOptions say how the two rights are had.

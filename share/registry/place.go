@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,7 +36,29 @@ func resolve(dir string) (string, error) {
 	case !info.IsDir():
 		return "", fail(peer.Usage, errors.New("it is no folder"))
 	}
+	if err := readable(real); err != nil {
+		return "", &peer.Error{Op: "share", Path: dir, Kind: peer.KindOf(err), Err: err,
+			Hint: "let the user that peerd runs as read and enter the folder"}
+	}
 	return real, nil
+}
+
+// readable says why a folder can't be listed or entered: better now than to everybody who looks into the share.
+func readable(dir string) error {
+	f, err := os.Open(dir)
+	if err == nil {
+		defer f.Close()
+		if _, err = f.Readdirnames(1); errors.Is(err, io.EOF) {
+			err = nil
+		}
+	}
+	if err == nil {
+		_, err = os.Stat(dir + string(filepath.Separator) + ".") // which only who may enter can look at
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err // the rest is said by ours
+	}
+	return err
 }
 
 // checkPlace says why a folder, resolved, must not be shared: it holds more than somebody means to give away, or secrets.

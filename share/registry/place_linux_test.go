@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -12,43 +11,44 @@ import (
 	"github.com/peerd/peerd/peer"
 )
 
-// TestMounts shares a disk, and peerd's own folder and /proc under other names: the paths differ, device and inode don't.
-func TestMounts(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root may mount")
+// TestUnreadable: a folder that peerd can't list or enter is refused when it is to be shared.
+func TestUnreadable(t *testing.T) {
+	top := folder(t)
+	for dir := top; dir != filepath.Clean(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
+		must(t, os.Chmod(dir, 0o755))
 	}
-	top, dir := folder(t), state(t)
-	r := reopen(t, dir)
-	must(t, os.Mkdir(filepath.Join(dir, "inner"), 0o755))
-	for _, name := range []string{"own", "proc", "disk", "plain"} {
-		must(t, os.Mkdir(filepath.Join(top, name), 0o755))
+	r := reopen(t, state(t))
+	for name, mode := range map[string]os.FileMode{"closed": 0, "no-listing": 0o311, "no-entering": 0o644, "good": 0o755} {
+		dir := filepath.Join(top, name)
+		must(t, os.Mkdir(dir, 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o644))
+		must(t, os.Chmod(dir, mode))
+		var err error
+		unprivileged(t, func() { _, err = resolve(dir) })
+		if name == "good" {
+			must(t, err)
+			continue
+		}
+		wantKind(t, name, err, peer.Denied)
+		if os.Geteuid() != 0 {
+			_, err = r.Add(Share{Name: "s", Dir: dir}, Secrets{}, start)
+			wantKind(t, name, err, peer.Denied)
+		}
+		must(t, os.Chmod(dir, 0o755)) // so that it can be removed
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		runtime.LockOSThread() // and never unlocked, so the namespace ends with the thread
-		for _, err := range []error{
-			unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS),
-			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-			unix.Mount(dir, filepath.Join(top, "own"), "", unix.MS_BIND, ""),
-			unix.Mount("/proc", filepath.Join(top, "proc"), "", unix.MS_BIND, ""),
-			unix.Mount("tmpfs", filepath.Join(top, "disk"), "tmpfs", 0, ""),
-		} {
-			if err != nil {
-				t.Errorf("no namespace: %v", err)
-				return
-			}
-		}
-		for _, name := range []string{"own", "own/inner", "own/keys", "proc", "proc/sys"} {
-			_, err := r.Add(Share{Name: "s", Dir: filepath.Join(top, name)}, Secrets{}, start)
-			wantKind(t, name, err, peer.Usage)
-		}
-		for name, mount := range map[string]bool{"disk": true, "plain": false} {
-			if s, err := r.Add(Share{Name: "s", Dir: filepath.Join(top, name)}, Secrets{}, start); err != nil || s.Mount != mount {
-				t.Errorf("%s: %+v, %v", name, s, err)
-			} else if err := r.Remove(s.ID); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	wg.Wait()
+}
+
+// unprivileged runs f as somebody whom permissions bind: for root, whom they don't, as nobody as far as files go.
+func unprivileged(t *testing.T, f func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		f()
+		return
+	}
+	const nobody = 65534
+	runtime.LockOSThread() // of this thread alone
+	defer runtime.UnlockOSThread()
+	must(t, unix.Setfsuid(nobody))
+	f()
+	must(t, unix.Setfsuid(0))
 }

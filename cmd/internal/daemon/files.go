@@ -29,7 +29,9 @@ type place struct {
 func (p place) label() string { return p.ref.String() }
 
 // find resolves a Ref with a share in it and gets in.
-func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) { return d.findBy(ctx, ref, d.client.Access) }
+func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) {
+	return d.findBy(ctx, ref, d.client.Access)
+}
 
 func (d *daemon) findBy(ctx context.Context, ref control.Ref, access func(context.Context, peer.ID, string) (remote.Access, error)) (place, error) {
 	if ref.Peer == "" || ref.Share == "" {
