@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share"
 )
 
 func newShare(e *env) *cli.Command {
@@ -74,6 +78,15 @@ func printShares(e *env, shares []control.Share) {
 		rows = append(rows, []string{s.Name, string(s.Read), string(s.Full), s.Dir, comment})
 	}
 	e.Table(rows)
+}
+
+// ownShare says whether this peer has a share of a name, before anything is asked that would be asked in vain.
+func ownShare(ctx context.Context, d control.Backend, name string) error {
+	shares, err := d.ShareList(ctx)
+	if err != nil || slices.ContainsFunc(shares, func(s control.Share) bool { return share.FoldKey(s.Name) == share.FoldKey(name) }) {
+		return err
+	}
+	return &peer.Error{Path: name, Kind: peer.NotFound, Err: errors.New("no such share"), Hint: `run "peerd share ls"`}
 }
 
 func newShareRm(e *env) *cli.Command {

@@ -62,6 +62,13 @@ func runShareAdd(ctx context.Context, e *env, add control.ShareAdd, slots slotOp
 	if err := checkFolder(add.Dir); err != nil { // before anything is asked; the daemon has the last word
 		return err
 	}
+	switch err := ownShare(ctx, d, name); {
+	case err == nil:
+		return &peer.Error{Op: "share add", Path: name, Kind: peer.Conflict, Err: errors.New("another share has this name"),
+			Hint: "choose another with --name NAME"}
+	case peer.KindOf(err) != peer.NotFound:
+		return err
+	}
 	if slots == (slotOptions{}) {
 		if !e.Interactive() {
 			return &peer.Error{Op: "share add", Path: add.Dir, Kind: peer.Usage, Err: errors.New("who may read it is not said"),

@@ -51,6 +51,9 @@ func runSharePasswd(ctx context.Context, e *env, name string, right control.Righ
 	if err != nil {
 		return err
 	}
+	if err := ownShare(ctx, d, name); err != nil {
+		return err
+	}
 	var password string
 	switch {
 	case o.generate:

@@ -57,6 +57,9 @@ func runShareSet(ctx context.Context, e *env, name string, set control.ShareSet,
 	if err != nil {
 		return err
 	}
+	if err := ownShare(ctx, d, name); err != nil {
+		return err
+	}
 	if set.Read, set.Full, err = e.slots(ctx, d, name, slots); err != nil {
 		return err
 	}
