@@ -112,7 +112,11 @@ func arguments(c *cli.Context, least, most int) ([]string, error) {
 	args := c.Args().Slice()
 	switch {
 	case len(args) < least:
-		return nil, usage(c, "an argument is missing")
+		err := usage(c, "an argument is missing")
+		if text := c.Command.UsageText; text != "" && !strings.Contains(text, "\n") {
+			err.Hint = fmt.Sprintf("write %q", text)
+		}
+		return nil, err
 	case most == 0 && len(args) > 0:
 		return nil, usage(c, "it takes no arguments, and %q is one", args[0])
 	case most >= 0 && len(args) > most:

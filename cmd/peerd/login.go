@@ -56,7 +56,11 @@ func runLogin(ctx context.Context, e *env, ref control.Ref, file string) error {
 
 func printLogin(e *env, l control.Login) {
 	line := fmt.Sprintf("%s: %s", l.Ref, l.Right)
-	if l.By != "" && l.By != string(control.None) {
+	switch l.By {
+	case "", string(control.None):
+	case string(control.Open):
+		line += ", open to everybody"
+	default:
 		line += ", by " + l.By
 	}
 	if !l.Until.IsZero() {

@@ -257,7 +257,7 @@ func (r *Registry) Get(name string) (Share, error) {
 			return it.clone(), nil
 		}
 	}
-	return Share{}, &peer.Error{Path: name, Kind: peer.NotFound, Err: errors.New("no such share here")}
+	return Share{}, &peer.Error{Path: name, Kind: peer.NotFound, Err: errors.New("no such share here"), Hint: `run "peerd share ls"`}
 }
 
 // ByID finds a share.
