@@ -15,6 +15,7 @@ import (
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/rate"
 	"github.com/peerd/peerd/transfer/transferpb"
 )
 
@@ -23,9 +24,13 @@ type wireMessage = proto.Message
 // getter answers one stream of [transferpb.GetRequest]s, in order.
 type getter struct {
 	*session
-	bufs *sync.Pool
-	buf  *[]byte // what out is made of, while there are requests
-	out  []byte  // answers not yet sent
+	ctx     context.Context // of the stream
+	limiter *rate.Limiter
+	slots   *rate.Slots
+	bufs    *sync.Pool
+	buf     *[]byte // what out is made of, while there are requests
+	out     []byte  // answers not yet sent
+	class   rate.Class
 
 	// The file that pieces were last asked of stays open, so that a reader keeps its version while the name goes to another.
 	file File
@@ -35,7 +40,7 @@ type getter struct {
 
 // Get is the handler of [GetProtocol].
 func (s *Service) Get(ctx context.Context, st peer.Stream) error {
-	g := &getter{session: s.session(st), bufs: &s.bufs}
+	g := &getter{session: s.session(st), ctx: ctx, limiter: s.limiter, slots: s.slots, bufs: &s.bufs, class: rate.Interactive}
 	defer func() {
 		g.giveBack()
 		g.closeFile()
@@ -113,12 +118,21 @@ func (g *getter) flush() error {
 	if len(g.out) == 0 {
 		return nil
 	}
-	if err := g.stream.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
+	for b := g.out; len(b) > 0; {
+		n := min(g.limiter.Chunk(), len(b))
+		if err := g.limiter.Wait(g.ctx, g.stream.Peer(), n, g.class); err != nil {
+			return err
+		}
+		if err := g.stream.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+			return err
+		}
+		if _, err := g.stream.Write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
 	}
-	_, err := g.stream.Write(g.out)
 	g.out = g.out[:0]
-	return err
+	return nil
 }
 
 // body sends n bytes of the file from off on. What can't be read comes after the header and can't be told any more: zeros
@@ -178,10 +192,35 @@ func (g *getter) piece(ctx context.Context, req *transferpb.GetRequest) error {
 		return g.refuse(&peer.Error{Op: "read piece", Kind: peer.Usage, Err: err})
 	}
 	i := int(req.Piece)
-	if err := g.header(&transferpb.GetReply{Length: uint64(l.Length(i))}); err != nil {
+	return g.inTurn(l.Length(i), func() error {
+		// The right may have been taken while others had their turn.
+		if err := g.pass.Check(); err != nil {
+			return g.refuse(err)
+		}
+		if err := g.header(&transferpb.GetReply{Length: uint64(l.Length(i))}); err != nil {
+			return err
+		}
+		return g.body(g.file, l.Offset(i), l.Length(i))
+	})
+}
+
+// inTurn waits for a turn to send n bytes of a piece, and sends all of them before it gives the turn to another. What is
+// answered already does not wait with it.
+func (g *getter) inTurn(n int64, send func() error) error {
+	if err := g.flush(); err != nil {
 		return err
 	}
-	return g.body(g.file, l.Offset(i), l.Length(i))
+	turn, err := g.slots.Enter(g.ctx, g.stream.Peer(), n)
+	if err != nil {
+		return err
+	}
+	defer g.slots.Leave(turn)
+	g.class = rate.Bulk
+	defer func() { g.class = rate.Interactive }()
+	if err := send(); err != nil {
+		return err
+	}
+	return g.flush()
 }
 
 // wholeTries is how often a small file is read again that changes as it is read.

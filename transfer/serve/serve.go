@@ -14,6 +14,7 @@ import (
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/rate"
 	"github.com/peerd/peerd/transfer/transferpb"
 )
 
@@ -63,6 +64,8 @@ type Service struct {
 	builder *builder
 	log     *slog.Logger
 	bufs    sync.Pool
+	limiter *rate.Limiter
+	slots   *rate.Slots
 }
 
 // New makes a Service. Manifests that were computed are kept in cache.
@@ -74,6 +77,9 @@ func New(auth Authorizer, cache Manifests, log *slog.Logger) *Service {
 		bufs:    sync.Pool{New: func() any { b := make([]byte, 0, sendBuffer); return &b }},
 	}
 }
+
+// Pace lets what is sent pass by a limiter, and pieces by slots; either may be nil. It is called before anything is served.
+func (s *Service) Pace(l *rate.Limiter, slots *rate.Slots) { s.limiter, s.slots = l, slots }
 
 // session is one stream of requests, all for one share, by the same pass.
 type session struct {
