@@ -11,11 +11,13 @@ import (
 	"github.com/peerd/peerd/cmd/internal/ui"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/transfer"
 )
 
 type cpOptions struct {
 	recursive bool
 	force     bool
+	limit     string
 }
 
 func newCp(e *env) *cli.Command {
@@ -23,19 +25,21 @@ func newCp(e *env) *cli.Command {
 	return &cli.Command{
 		Name:      "cp",
 		Usage:     "copy files and folders from shares",
-		UsageText: "peerd cp [-r] [-f] //PEER/SHARE/PATH... DEST",
+		UsageText: "peerd cp [-r] [-f] [--limit RATE] //PEER/SHARE/PATH... DEST",
 		Description: `Copies files, and with -r folders, from shares to this computer. If DEST is a folder they are put into it; else DEST is
 the name that the one source gets. Every byte is verified before it is written, and a file has its name once it is
 whole. A copy that was stopped goes on where it was when the same command is given again. A file that already has the
-right bytes is not fetched; one with other bytes stands in the way unless -f is given. With --json every event is a line.
+right bytes is not fetched; one with other bytes stands in the way unless -f is given. --limit keeps this copy below a rate: 10MB/s, 500k, 80Mbit. With --json every event is a line.
 
 Examples:
   peerd cp //anna/docs/plan.pdf .
   peerd cp -r //anna/docs ~/from-anna
+  peerd cp -r --limit 2MB/s //anna/disks /srv
   peerd cp //anna/docs/a.txt //bob/docs/b.txt /tmp/`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "copy folders with all that is in them", Destination: &o.recursive},
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace files that stand in the way", Destination: &o.force},
+			&cli.StringFlag{Name: "limit", Usage: "fetch no more than `RATE`", Destination: &o.limit},
 		},
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 2, -1)
@@ -50,6 +54,13 @@ Examples:
 				return &peer.Error{Path: args[last], Op: "cp", Kind: peer.Other, Err: errors.New("writing to a share is not in this version")}
 			}
 			req := control.CopyRequest{Recursive: o.recursive, Force: o.force, Each: e.JSON || e.Verbose}
+			if c.IsSet("limit") {
+				limit, err := transfer.ParseRate(o.limit)
+				if err != nil {
+					return err
+				}
+				req.Limit = int64(limit)
+			}
 			for _, s := range args[:last] {
 				ref, err := control.ParseRef(s)
 				if err != nil {

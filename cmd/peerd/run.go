@@ -10,6 +10,7 @@ import (
 	"github.com/peerd/peerd/cmd/internal/daemon"
 	"github.com/peerd/peerd/cmd/internal/ui"
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/transfer"
 )
 
 func newRun(e *env) *cli.Command {
@@ -17,15 +18,17 @@ func newRun(e *env) *cli.Command {
 		Name:  "run",
 		Usage: "start the daemon",
 		UsageText: "peerd [run] [--share DIR[=NAME]]... [--name NAME] [--workgroup WG] [--listen ADDR]... [--join ADDR]... [--no-mdns]\n" +
-			"      [--advertise HOW]",
+			"      [--advertise HOW] [--upload-limit RATE] [--download-limit RATE]",
 		Description: `Starts the daemon in the foreground and prints one line when it is ready. SIGINT and SIGTERM stop it in order, a
-second one at once. Options win over the file config.toml.
+second one at once. Options win over the file config.toml. A RATE is one of bytes, 10MB/s or 500k, or of bits, 80Mbit,
+or "unlimited"; it holds for all other peers together, which share it equally.
 
 Examples:
   peerd
   peerd --share ~/Public
   peerd run --share ~/music=tunes --name anna --workgroup HOME
-  peerd --no-mdns --join 10.0.0.7`,
+  peerd --no-mdns --join 10.0.0.7
+  peerd run --upload-limit 10MB/s`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "share", Usage: "offer `DIR[=NAME]` for this run, open for reading"},
 			&cli.StringFlag{Name: "name", Usage: "call this computer `NAME`"},
@@ -34,6 +37,8 @@ Examples:
 			&cli.StringSliceFlag{Name: "join", Usage: "call the peer at `ADDR`: HOST or HOST:PORT"},
 			&cli.BoolFlag{Name: "no-mdns", Usage: "neither look nor announce by multicast"},
 			&cli.StringFlag{Name: "advertise", Usage: "tell the network of shares by `HOW`: names, count or none"},
+			&cli.StringFlag{Name: "upload-limit", Usage: "send no more than `RATE` to others"},
+			&cli.StringFlag{Name: "download-limit", Usage: "fetch no more than `RATE` from others"},
 		},
 		Action: func(c *cli.Context) error { return runDaemon(c, e) },
 	}
@@ -107,6 +112,13 @@ func daemonConfig(c *cli.Context, e *env) (config.Config, error) {
 	}
 	if c.IsSet("advertise") {
 		cfg.Advertise = config.Advertise(c.String("advertise"))
+	}
+	for name, limit := range map[string]*transfer.Rate{"upload-limit": &cfg.Upload, "download-limit": &cfg.Download} {
+		if c.IsSet(name) {
+			if *limit, err = transfer.ParseRate(c.String(name)); err != nil {
+				return cfg, err
+			}
+		}
 	}
 	if c.Bool("no-mdns") {
 		cfg.MDNS = false

@@ -9,6 +9,7 @@ import (
 
 	"github.com/peerd/peerd/cmd/internal/ui"
 	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/transfer"
 )
 
 func newStatus(e *env) *cli.Command {
@@ -58,6 +59,14 @@ func printStatus(e *env, s control.Status) {
 	}
 	for _, a := range s.Addrs {
 		rows = append(rows, []string{"address", a})
+	}
+	for _, l := range []struct {
+		name string
+		rate int64
+	}{{"upload limit", s.Limits.Upload}, {"download limit", s.Limits.Download}} {
+		if l.rate > 0 {
+			rows = append(rows, []string{l.name, transfer.Rate(l.rate).String()})
+		}
 	}
 	for _, t := range s.Transfers {
 		what := fmt.Sprintf("%s, %s of %s", t.Ref, ui.Size(t.Bytes), ui.Size(t.Total))

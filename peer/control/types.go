@@ -58,6 +58,13 @@ type Status struct {
 	Peers     int            `json:"peers"` // others that are here now
 	Transfers List[Transfer] `json:"transfers"`
 	Parts     List[Part]     `json:"parts"`
+	Limits    Limits         `json:"limits,omitzero"`
+}
+
+// Limits are how many bytes a second pass between this peer and all others; 0 is without a limit.
+type Limits struct {
+	Upload   int64 `json:"upload,omitempty"`
+	Download int64 `json:"download,omitempty"`
 }
 
 // Transfer is one running copy, here or to another peer.
@@ -148,6 +155,8 @@ type CopyRequest struct {
 	Force bool `json:"force,omitempty"`
 	// Each asks for an event for every file that is done. Failures are told in any case.
 	Each bool `json:"each,omitempty"`
+	// Limit is how many bytes a second the copy fetches at most; 0 is without a limit of its own.
+	Limit int64 `json:"limit,omitempty"`
 }
 
 // CopyEvent is one thing that happened in a copy. Bytes, Files and their totals are running sums over the whole copy.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/transfer"
 )
 
 // DefaultPort is where peers listen, on TCP and UDP, unless told otherwise. A second daemon on one computer takes a free one.
@@ -38,6 +39,8 @@ type Config struct {
 	Join      []string
 	MDNS      bool
 	Advertise Advertise
+	// Upload and Download limit what is sent to and fetched from all other peers together.
+	Upload, Download transfer.Rate
 	// Shares are offered for this run, open for reading.
 	Shares []Share
 }
@@ -80,6 +83,10 @@ type file struct {
 		MDNS      *bool      `toml:"mdns"`
 		Advertise *Advertise `toml:"advertise"`
 	} `toml:"discovery"`
+	Limits struct {
+		Upload   *transfer.Rate `toml:"upload"`
+		Download *transfer.Rate `toml:"download"`
+	} `toml:"limits"`
 }
 
 // ReadFile changes c by the configuration file, if there is one. A key that nothing knows is an error: it is a slip, and
@@ -115,6 +122,12 @@ func (c *Config) ReadFile() error {
 	}
 	if f.Discovery.Advertise != nil {
 		c.Advertise = *f.Discovery.Advertise
+	}
+	if f.Limits.Upload != nil {
+		c.Upload = *f.Limits.Upload
+	}
+	if f.Limits.Download != nil {
+		c.Download = *f.Limits.Download
 	}
 	c.Listen, c.Join = append(c.Listen, f.Listen...), append(c.Join, f.Join...)
 	return nil

@@ -78,8 +78,12 @@ join = ["10.0.0.7", "bob.local:4456"]
 [discovery]
 mdns = false
 advertise = "count"
+[limits]
+upload = "10MB/s"
+download = "80Mbit"
 `, func(c *Config) {
 			c.Name, c.Workgroup, c.MDNS, c.Advertise = "anna", "HOME", false, Count
+			c.Upload, c.Download = 10_000_000, 10_000_000
 			c.Listen, c.Join = []string{"127.0.0.1:4460", ":4461"}, []string{"10.0.0.7:4455", "bob.local:4456"}
 		}, ""},
 		{"a slip", "nmae = 'anna'", nil, `"nmae" is not known`},
@@ -89,6 +93,8 @@ advertise = "count"
 		{"bad name", "name = 'a/b'", nil, "a name has no slash"},
 		{"bad workgroup", "workgroup = ''", nil, "parse workgroup"},
 		{"bad advertise", "discovery.advertise = 'all'", nil, "it is one of names, count, none"},
+		{"no limit", "limits.upload = 'unlimited'", func(*Config) {}, ""},
+		{"bad limit", "limits.upload = '10Mb'", nil, "may be bytes or bits"},
 		{"bad listen", "listen = ['nowhere']", nil, "parse listen address"},
 		{"bad join", "join = ['http://x']", nil, "write HOST or HOST:PORT"},
 	} {

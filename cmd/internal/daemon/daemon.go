@@ -24,6 +24,7 @@ import (
 	"github.com/peerd/peerd/share/registry"
 	"github.com/peerd/peerd/share/remote"
 	shareserve "github.com/peerd/peerd/share/serve"
+	"github.com/peerd/peerd/transfer/rate"
 	transferserve "github.com/peerd/peerd/transfer/serve"
 	"github.com/peerd/peerd/transfer/store"
 )
@@ -63,7 +64,8 @@ type daemon struct {
 	lan     *lan
 	copies  copies
 
-	throttle auth.Throttle
+	upload, download *rate.Limiter // of all peers together
+	throttle         auth.Throttle
 }
 
 // LogLibrariesTo sends what libraries log to log. It holds for the whole process, and is called before the first Run.
@@ -71,7 +73,7 @@ func LogLibrariesTo(log *slog.Logger) { host.LogLibraryTo(log) }
 
 // Run runs the daemon until ctx ends, and calls ready once all of it is up.
 func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ready)) error {
-	d := &daemon{cfg: cfg, log: log, started: time.Now()}
+	d := &daemon{cfg: cfg, log: log, started: time.Now(), upload: rate.NewLimiter(cfg.Upload), download: rate.NewLimiter(cfg.Download)}
 	// The socket comes first: it is the lock that keeps a second daemon off this home.
 	socket, err := server.Listen(cfg.Socket)
 	if err != nil {
@@ -172,6 +174,7 @@ func (d *daemon) serve() error {
 		return err
 	}
 	bytes := transferserve.New(shareserve.NewBytes(gate), manifests, d.log)
+	bytes.Pace(d.upload, rate.NewSlots())
 	d.porter = shareserve.NewPorter(d.offers, d.self, d.met)
 	d.host.Handle(shareserve.InfoProtocol, infoStreams, d.porter.Handle)
 	d.host.Handle(shareserve.AuthProtocol, authStreams, shareserve.NewDoorman(gate, dummy, &d.throttle).Handle)

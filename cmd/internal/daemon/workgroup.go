@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"iter"
-	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -19,7 +18,8 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 	st := control.Status{
 		Name: string(d.cfg.Name), ID: d.host.ID().String(), Workgroup: d.cfg.Workgroup, Version: d.cfg.Version,
 		Home: d.cfg.State, Started: control.At(d.started), Peers: len(d.lan.view.Snapshot()),
-		Addrs: []string{}, Shares: []control.Share{}, Transfers: d.copies.list(), Parts: parts(),
+		Addrs: []string{}, Shares: []control.Share{}, Transfers: d.copies.list(), Parts: control.Parts(),
+		Limits: control.Limits{Upload: int64(d.upload.Limit()), Download: int64(d.download.Limit())},
 	}
 	for _, a := range d.host.Addrs() {
 		st.Addrs = append(st.Addrs, a.String())
@@ -28,22 +28,6 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 		st.Shares = append(st.Shares, shareOf(s))
 	}
 	return st, nil
-}
-
-// parts are the modules that say most about how this program behaves.
-func parts() []control.Part {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return []control.Part{}
-	}
-	out := []control.Part{{Name: "go", Version: info.GoVersion}}
-	for _, m := range info.Deps {
-		switch m.Path {
-		case "github.com/libp2p/go-libp2p", "github.com/hashicorp/mdns", "github.com/bytemare/opaque", "lukechampine.com/blake3", "github.com/quic-go/quic-go":
-			out = append(out, control.Part{Name: m.Path, Version: m.Version})
-		}
-	}
-	return out
 }
 
 // askAtOnce is how many peers are asked at a time for what they offer.

@@ -62,6 +62,7 @@ func New() *Fake {
 			Started: When(), Addrs: []string{"/ip4/10.0.0.1/tcp/4455"}, Shares: []control.Share{}, Peers: 3,
 			Transfers: []control.Transfer{{Direction: "in", Ref: ref("//anna/docs/plan.txt"), Peer: "12D3KooWAnna4444anna", Bytes: 512, Total: 2048, Started: When()}},
 			Parts:     []control.Part{{Name: "go-libp2p", Version: "v0.51.0"}},
+			Limits:    control.Limits{Upload: 10_000_000},
 		},
 		others: []control.Peer{
 			{Name: "anna", ID: "12D3KooWAnna4444anna", Workgroup: "WORKGROUP", Version: "v1.2.3", Verified: "handshake", Since: When(), Count: 2,
