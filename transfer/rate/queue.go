@@ -34,7 +34,7 @@ const maxLead = 4
 const burstTime = 50 * time.Millisecond
 
 // chunkTime is how long one chunk takes by the limit, within the bounds of chunks: so long waits whoever comes next.
-const chunkTime = 20 * time.Millisecond
+const chunkTime = 10 * time.Millisecond
 
 // chunkOf is how much passes at once under a limit.
 func chunkOf(r transfer.Rate) int64 { return min(max(scale(r, chunkTime), minChunk), MaxChunk) }

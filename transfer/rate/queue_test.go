@@ -101,8 +101,8 @@ func TestChunkAndBurst(t *testing.T) {
 		chunk, burst int64
 	}{
 		{transfer.MinRate, minChunk, minChunk + 50},
-		{1_000_000, 20_000, 70_000},
-		{10_000_000, 200_000, 700_000},
+		{1_000_000, minChunk, minChunk + 50_000},
+		{10_000_000, 100_000, 600_000},
 		{100_000_000, MaxChunk, MaxChunk + 5_000_000},
 		{transfer.MaxRate, MaxChunk, MaxChunk + 5_000_000_000},
 	} {
