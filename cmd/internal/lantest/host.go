@@ -18,10 +18,11 @@ type Host struct {
 	Name string // its host name: h1, h2, …
 	Home string // its home folder
 
-	lan   *LAN
-	index int
-	space *space
-	addrs []netip.Addr // IPv4 by LAN, held or to be held
+	lan    *LAN
+	index  int
+	space  *space
+	addrs  []netip.Addr // IPv4 by LAN, held or to be held
+	limits []string     // by LAN, see Limit
 }
 
 // Addr is the host's IPv4 address on LAN k.
@@ -71,6 +72,9 @@ func (h *Host) waitLink(k int) {
 		}
 		return strings.Contains(dev, "state UP") && strings.Contains(port, "state UP") && strings.Contains(port, "bridge_slave state forwarding")
 	})
+	if h.lan.opts.Congestion != "" {
+		h.Congestion(k, h.lan.opts.Congestion)
+	}
 }
 
 func (h *Host) connect(k int) {
@@ -92,18 +96,11 @@ func (h *Host) connect(k int) {
 	if o.Family != IPv6Only && k == 0 {
 		must(h.space.ip("route", "replace", "224.0.0.0/4", "dev", dev))
 	}
-	if o.Rate != "" {
-		must(h.space.run("tc", shape(dev, o.Rate)...))
-		must(h.lan.sw.run("tc", shape(port, o.Rate)...))
-	}
+	h.limits[k] = "" // the old cable had it
+	h.Limit(k, o.Rate)
 	if o.Loss > 0 {
 		h.lose(port, o.Loss)
 	}
-}
-
-// shape limits what leaves dev. A burst of 256 kB suffices up to about 2 Gbit/s.
-func shape(dev, rate string) []string {
-	return []string{"qdisc", "add", "dev", dev, "root", "tbf", "rate", rate, "burst", "256kb", "latency", "50ms"}
 }
 
 // lose drops a part of the packets as they enter the switch, where the sender can't notice. It needs cls_bpf only, and
@@ -146,6 +143,9 @@ func (h *Host) ChangeAddress(k int, to netip.Addr) {
 	h.lan.must(h.space.ip("addr", "del", h.addrs[k].String()+"/16", "dev", iface(k)))
 	h.lan.must(h.space.ip("addr", "add", to.String()+"/16", "brd", "+", "dev", iface(k)))
 	h.addrs[k] = to
+	if h.lan.opts.Congestion != "" {
+		h.Congestion(k, h.lan.opts.Congestion)
+	}
 }
 
 // Firewall drops whatever comes in but answers, pings, multicast DNS and one port, as the default of a desktop system.

@@ -24,13 +24,14 @@ const (
 
 // Options describe a network. The zero value of each field is the plain case.
 type Options struct {
-	Hosts    int                      // computers, at most 250
-	LANs     int                      // separate LANs, at most 9; 0 means 1. LAN k is at every host's eth<k>
-	Attached func(host, lan int) bool // which host is on which LAN; nil: every host on every LAN
-	Family   Family
-	Loss     float64 // part of the packets lost on the way from each host to the switch, 0 to 1
-	Rate     string  // limit of each cable, both ways, as tc writes it: "50mbit"; "" is none
-	Firewall int     // the port that [Host.Firewall] lets in on every host; 0: no firewall
+	Hosts      int                      // computers, at most 250
+	LANs       int                      // separate LANs, at most 9; 0 means 1. LAN k is at every host's eth<k>
+	Attached   func(host, lan int) bool // which host is on which LAN; nil: every host on every LAN
+	Family     Family
+	Loss       float64 // part of the packets lost on the way from each host to the switch, 0 to 1
+	Rate       string  // limit of each cable, both ways, see [Host.Limit]; "" is none
+	Congestion string  // how TCP avoids congestion, see [Host.Congestion]; "": as this system is set
+	Firewall   int     // the port that [Host.Firewall] lets in on every host; 0: no firewall
 }
 
 // LAN is a running network.
@@ -79,7 +80,7 @@ func New(t testing.TB, o Options) *LAN {
 
 func (l *LAN) addHost(i int) {
 	l.t.Helper()
-	h := &Host{Name: fmt.Sprintf("h%d", i+1), Home: l.t.TempDir(), lan: l, index: i}
+	h := &Host{Name: fmt.Sprintf("h%d", i+1), Home: l.t.TempDir(), lan: l, index: i, limits: make([]string, l.opts.LANs)}
 	var err error
 	if h.space, err = newSpace(h.Name); err != nil {
 		l.t.Fatalf("lantest: namespace of %s: %v", h.Name, err)

@@ -1,0 +1,37 @@
+//go:build linux
+
+package lantest
+
+import "fmt"
+
+// Limit lets the cable of LAN k carry at most rate, as tc writes it ("50mbit"), each way; what waits longer than 50 ms for
+// its turn is dropped. It replaces an earlier limit, under running connections too; "" takes it away.
+func (h *Host) Limit(k int, rate string) {
+	h.lan.t.Helper()
+	for _, end := range []struct {
+		space *space
+		dev   string
+	}{{h.space, iface(k)}, {h.lan.sw, h.port(k)}} {
+		if rate != "" {
+			// The burst holds one of the packets of up to 64 KiB that veth carries whole.
+			h.lan.must(end.space.run("tc", "qdisc", "replace", "dev", end.dev, "root", "tbf", "rate", rate, "burst", "64kb", "latency", "50ms"))
+		} else if h.limits[k] != "" {
+			h.lan.must(end.space.run("tc", "qdisc", "del", "dev", end.dev, "root"))
+		}
+	}
+	h.limits[k] = rate
+}
+
+// Congestion has TCP of this host to all of LAN k use an algorithm, "cubic" or "bbr". Connections that are open keep theirs.
+// A namespace can't allow what the whole system does not, but its routes can name anything that the kernel has loaded.
+func (h *Host) Congestion(k int, algorithm string) {
+	h.lan.t.Helper()
+	if h.lan.opts.Family != IPv6Only {
+		network := fmt.Sprintf("10.%d.0.0/16", 77+k)
+		h.lan.must(h.space.ip("route", "replace", network, "dev", iface(k), "src", h.addrs[k].String(), "proto", "kernel", "scope", "link",
+			"congctl", algorithm))
+	}
+	if h.lan.opts.Family != IPv4Only {
+		h.lan.must(h.space.ip("-6", "route", "replace", "fe80::/64", "dev", iface(k), "proto", "kernel", "metric", "256", "congctl", algorithm))
+	}
+}
