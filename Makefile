@@ -6,6 +6,9 @@ GO       ?= go
 PREFIX   ?= /usr/local
 FUZZTIME ?= 10s
 RUNS     ?= 5
+BENCH    ?= .
+PEERS    ?= 1,4,8
+BEFORE   ?=
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
@@ -46,8 +49,9 @@ unit:
 e2e: ## run the real program in networks of its own (Linux, root)
 	$(GO) test -v -count=1 -timeout 14m ./cmd/e2e | grep -v '^=== '
 
-bench: tools ## measure peerd against https, scp, SMB and rsync; RUNS=5
-	$(GO) test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./cmd/e2e -runs $(RUNS)
+bench: tools ## measure peerd against https, scp, SMB, rsync and BitTorrent; RUNS=5 PEERS=1,4,8 BEFORE=older peerd BENCH=name
+	$(GO) test -count=1 -timeout 3h -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/e2e -runs $(RUNS) -peers $(PEERS) \
+	  -before '$(abspath $(BEFORE))'
 
 fuzz: ## run every fuzz target; FUZZTIME=10s each
 	@for pkg in $$($(GO) list ./...); do \

@@ -21,18 +21,15 @@ import (
 	"github.com/peerd/peerd/cmd/internal/lantest"
 )
 
-var runs = flag.Int("runs", 5, "how often a benchmark runs each tool")
+var (
+	runs       = flag.Int("runs", 5, "how often a benchmark runs each tool")
+	congestion = flag.String("congestion", "cubic", "how TCP avoids congestion in benchmarks, whatever this system is set to")
+	before     = flag.String("before", "", "an older peerd that BenchmarkBefore runs beside the present one")
+)
 
-// newRig makes the two hosts and what is to be fetched, all in memory. The hosts use TCP's usual congestion control,
-// whatever this system is set to.
-func newRig(b *testing.B) *rig {
-	all, l := nodes(b, lantest.Options{Hosts: 2})
-	for _, h := range l.Hosts {
-		route := h.Command("ip", "route", "change", "10.77.0.0/16", "dev", "eth0", "src", h.Addr(0).String(), "congctl", "cubic")
-		if r := h.Run(quick, route); r.Status != 0 {
-			b.Logf("the system's own congestion control is used: %s", r.Stderr)
-		}
-	}
+// newRig makes hosts, two of which are the rig's, and a folder for what is to be fetched, in memory.
+func newRig(b *testing.B, hosts int) *rig {
+	all, l := nodes(b, lantest.Options{Hosts: hosts, Congestion: *congestion})
 	dir := ram(b)
 	r := &rig{tb: b, server: l.Hosts[0], client: l.Hosts[1], address: l.Hosts[0].Addr(0).String(), peers: all,
 		src: dir + "/src", dst: dir + "/dst", work: b.TempDir()}
@@ -44,12 +41,38 @@ func newRig(b *testing.B) *rig {
 
 // BenchmarkBig fetches one file of 1 GiB from page cache to memory.
 func BenchmarkBig(b *testing.B) {
-	r := newRig(b)
+	newRig(b, 2).compareBig(b, "1 GiB, one file", toolMakers)
+}
+
+// BenchmarkBefore fetches one file of 1 GiB by an older peerd, by the present one, and by https.
+func BenchmarkBefore(b *testing.B) {
+	if *before == "" {
+		b.Skip("no older program is named: -before PATH")
+	}
+	old, err := filepath.Abs(*before)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := newRig(b, 4)
+	r.compareBig(b, "1 GiB, one file, before and now", []toolMaker{
+		{"peerd before", nil, func(r *rig) tool {
+			for _, n := range r.peers[2:] {
+				n.peerd = old
+			}
+			return peerdPair(r, r.peers[2], r.peers[3], "BEFORE")
+		}},
+		toolMakers[0],
+		toolMakers[1],
+	})
+}
+
+// compareBig puts the big file in place and compares how tools fetch it.
+func (r *rig) compareBig(b *testing.B, title string, makers []toolMaker) {
 	dir, want := big(b, gib)
 	if err := os.Rename(dir, r.src+"/big"); err != nil {
 		b.Fatal(err)
 	}
-	r.compare(b, "1 GiB, one file", gib, func(t tool) *exec.Cmd { return t.big }, func() {
+	r.compare(b, title, gib, makers, func(t tool) *exec.Cmd { return t.big }, func() {
 		if got := sum(b, r.dst+"/big.bin"); got != want {
 			b.Errorf("sum %s, want %s", got, want)
 		}
@@ -59,7 +82,7 @@ func BenchmarkBig(b *testing.B) {
 // BenchmarkSmall fetches 10,000 files of 4 KiB in 100 folders.
 func BenchmarkSmall(b *testing.B) {
 	const folders, files, size = 100, 100, 4 << 10
-	r := newRig(b)
+	r := newRig(b, 2)
 	block := bytes.Repeat([]byte("x"), size)
 	for i := range folders {
 		dir := fmt.Sprintf("%s/small/d%02d", r.src, i)
@@ -73,7 +96,7 @@ func BenchmarkSmall(b *testing.B) {
 			}
 		}
 	}
-	r.compare(b, "10,000 files of 4 KiB", folders*files*size, func(t tool) *exec.Cmd { return t.small }, func() {
+	r.compare(b, "10,000 files of 4 KiB", folders*files*size, toolMakers, func(t tool) *exec.Cmd { return t.small }, func() {
 		sameTree(b, r.src+"/small", r.dst+"/small")
 	})
 }
@@ -87,9 +110,9 @@ type sample struct {
 }
 
 // compare runs every installed tool in turn, several times, and prints the medians. The first round warms up.
-func (r *rig) compare(b *testing.B, title string, size int64, command func(tool) *exec.Cmd, check func()) {
+func (r *rig) compare(b *testing.B, title string, size int64, makers []toolMaker, command func(tool) *exec.Cmd, check func()) {
 	var tools []tool
-	for _, m := range toolMakers {
+	for _, m := range makers {
 		if !installed(m.needs) {
 			b.Logf("%s is left out: not installed", m.name)
 			continue
@@ -184,17 +207,25 @@ func (r *rig) measure(t tool, cmd *exec.Cmd) sample {
 	return s
 }
 
+// interruptCPU is the time that the whole machine spent in interrupts: passing packets on is most of it here.
+func interruptCPU() time.Duration { return machineTicks(6, 8) }
+
+// machineTicks adds up fields of the first line of /proc/stat, see proc(5).
+func machineTicks(first, end int) time.Duration {
+	b, _ := os.ReadFile("/proc/stat")
+	var sum int64
+	for _, field := range strings.Fields(string(b))[first:end] {
+		ticks, _ := strconv.ParseInt(field, 10, 64)
+		sum += ticks
+	}
+	return time.Duration(sum) * (time.Second / 100)
+}
+
 // machineCPU is the time that the processes of the whole machine took, interrupts and this one left out.
 func machineCPU() time.Duration {
 	var own unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &own) // it can't fail with this argument
-	b, _ := os.ReadFile("/proc/stat")
-	var sum int64
-	for _, field := range strings.Fields(string(b))[1:4] { // user, nice, system
-		ticks, _ := strconv.ParseInt(field, 10, 64)
-		sum += ticks
-	}
-	return time.Duration(sum)*(time.Second/100) - time.Duration(own.Utime.Nano()+own.Stime.Nano())
+	return machineTicks(1, 4) - time.Duration(own.Utime.Nano()+own.Stime.Nano())
 }
 
 // process is one process as /proc shows it.

@@ -33,12 +33,15 @@ type tool struct {
 	small  *exec.Cmd          // fetches src/small as dst/small
 }
 
-// toolMakers are all that can be measured, with the programs that each needs.
-var toolMakers = []struct {
+// toolMaker starts a tool, if the programs that it needs are there.
+type toolMaker struct {
 	name  string
 	needs []string
 	make  func(*rig) tool
-}{
+}
+
+// toolMakers are all that can be measured, the present peerd first.
+var toolMakers = []toolMaker{
 	{"peerd", nil, peerdTool},
 	{"https (nginx, curl)", []string{"nginx", "curl", "openssl"}, httpsTool},
 	{"scp (aes128-gcm)", []string{"sshd", "scp", "ssh-keygen"}, scpTool},
@@ -93,19 +96,28 @@ func (r *rig) folder(name string) string {
 	return dir
 }
 
-func peerdTool(r *rig) tool {
-	r.peers[0].start("--share", r.src+"=src")
-	r.peers[1].start()
-	fullView(r.tb, quick, r.peers...)
+func peerdTool(r *rig) tool { return peerdPair(r, r.peers[0], r.peers[1], "WORKGROUP") }
+
+// peerdPair starts two daemons in a workgroup.
+func peerdPair(r *rig, owner, fetcher *node, workgroup string) tool {
+	owner.start("--workgroup", workgroup, "--share", r.src+"=src")
+	fetcher.start("--workgroup", workgroup)
+	fullView(r.tb, quick, owner, fetcher)
 	return tool{
-		server: []*lantest.Process{r.peers[0].daemon},
-		client: []*lantest.Process{r.peers[1].daemon},
-		big:    r.peers[1].command("cp", "//h1/src/big/big.bin", r.dst),
-		small:  r.peers[1].command("cp", "-r", "//h1/src/small", r.dst),
+		server: []*lantest.Process{owner.daemon},
+		client: []*lantest.Process{fetcher.daemon},
+		big:    fetcher.command("cp", "//"+owner.Name+"/src/big/big.bin", r.dst),
+		small:  fetcher.command("cp", "-r", "//"+owner.Name+"/src/small", r.dst),
 	}
 }
 
 func httpsTool(r *rig) tool {
+	p, curl := https(r)
+	return tool{server: []*lantest.Process{p}, big: curl(r.client, "big/big.bin", r.dst+"/big.bin")}
+}
+
+// https serves the rig's folder, and gives the command that fetches a file of it.
+func https(r *rig) (server *lantest.Process, curl func(at *lantest.Host, name, to string) *exec.Cmd) {
 	w := r.folder("https")
 	r.setUp("", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", w+"/key",
 		"-out", w+"/crt", "-days", "2", "-subj", "/CN="+r.address, "-addext", "subjectAltName=IP:"+r.address)
@@ -115,10 +127,9 @@ http { access_log off; sendfile on; tcp_nopush on;
  client_body_temp_path %[1]s/b; fastcgi_temp_path %[1]s/f; scgi_temp_path %[1]s/s; uwsgi_temp_path %[1]s/u; proxy_temp_path %[1]s/p;
  server { listen 443 ssl; ssl_certificate %[1]s/crt; ssl_certificate_key %[1]s/key; ssl_protocols TLSv1.3; root %[2]s; } }
 `, w, r.src))
-	p := r.serve("443", "nginx", "-c", w+"/conf", "-e", w+"/err")
-	return tool{
-		server: []*lantest.Process{p},
-		big:    r.client.Command("curl", "-sSf", "--cacert", w+"/crt", "-o", r.dst+"/big.bin", "https://"+r.address+"/big/big.bin"),
+	server = r.serve("443", "nginx", "-c", w+"/conf", "-e", w+"/err")
+	return server, func(at *lantest.Host, name, to string) *exec.Cmd {
+		return at.Command("curl", "-sSf", "--cacert", w+"/crt", "-o", to, "https://"+r.address+"/"+name)
 	}
 }
 
