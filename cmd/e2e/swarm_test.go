@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -73,11 +74,11 @@ func crowd(t *testing.T, dir string, o lantest.Options) []*node {
 	return all
 }
 
-// fetching starts a copy of the big file to a folder of its own, and gives the name that it will have.
-func (n *node) fetching(options ...string) (cp *lantest.Process, to string) {
+// fetching starts a copy of a file of the owner's to a folder of its own, and gives the name that it will have.
+func (n *node) fetching(name string, options ...string) (cp *lantest.Process, to string) {
 	n.t.Helper()
-	to = filepath.Join(ram(n.t), "big.bin")
-	return n.Host.Start(n.command(append(append([]string{"cp"}, options...), "//h1/data/big.bin", to)...)), to
+	to = filepath.Join(ram(n.t), name)
+	return n.Host.Start(n.command(append(append([]string{"cp"}, options...), "//h1/data/"+name, to)...)), to
 }
 
 // fetched waits until a copy is done and has the right bytes.
@@ -117,7 +118,7 @@ func TestSwarm(t *testing.T) {
 	}
 	var copies []copying
 	for _, n := range all[1 : 1+fetchers] {
-		cp, to := n.fetching()
+		cp, to := n.fetching("big.bin")
 		copies = append(copies, copying{cp, to})
 	}
 	for i, c := range copies {
@@ -130,7 +131,7 @@ func TestSwarm(t *testing.T) {
 	}
 
 	first := late.Traffic(0).ReceivedBytes
-	cp, to := late.fetching("--sources", "--json")
+	cp, to := late.fetching("big.bin", "--sources", "--json")
 	late.receives(cp, size/4, first)
 	owner.daemon.Kill()
 	late.fetched(cp, to, want)
@@ -167,7 +168,7 @@ func TestOwnerAway(t *testing.T) {
 	var first [2]uint64
 	for i, n := range all[1:] {
 		first[i] = n.Traffic(0).ReceivedBytes
-		cps[i], tos[i] = n.fetching()
+		cps[i], tos[i] = n.fetching("big.bin")
 	}
 	// What the owner sent can't be more than was received: nobody can have all of it.
 	sent := owner.Traffic(0).SentBytes
@@ -197,9 +198,12 @@ func TestOwnerAway(t *testing.T) {
 	}
 }
 
-// TestSeedChanged has the user of a seed change the copy that others would fetch from it. They get the owner's bytes.
+// TestSeedChanged has the user of a seed change copies that others would fetch from it. They get the owner's bytes.
 func TestSeedChanged(t *testing.T) {
 	const size = 8 << 20
+	dir, _ := big(t, size)
+	all := crowd(t, dir, lantest.Options{Hosts: 3})
+	owner, seed, late := all[0], all[1], all[2]
 	for _, c := range []struct {
 		name   string
 		change func(name string) error
@@ -216,8 +220,8 @@ func TestSeedChanged(t *testing.T) {
 			return os.Chtimes(name, time.Time{}, info.ModTime())
 		}},
 		{"by rename", func(name string) error {
-			if out, err := exec.Command("cp", "--", name, name+".new").CombinedOutput(); err != nil {
-				return errors.New(string(out))
+			if err := duplicate(name, name+".new"); err != nil {
+				return err
 			}
 			if err := scribble(name + ".new"); err != nil {
 				return err
@@ -228,19 +232,40 @@ func TestSeedChanged(t *testing.T) {
 		{"removed", os.Remove},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir, want := big(t, size)
-			all := crowd(t, dir, lantest.Options{Hosts: 3})
-			seed, late := all[1], all[2]
-			cp, copied := seed.fetching()
+			// Every case has a file of its own: what an earlier one did to a seed's good name is not what is tested.
+			name := strings.NewReplacer(" ", "-", ",", "").Replace(c.name)
+			if err := duplicate(filepath.Join(dir, "big.bin"), filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = f.WriteAt([]byte(name), size/2)
+			if err := errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			want := sum(t, filepath.Join(dir, name))
+			owner.Limit(0, "")
+			cp, copied := seed.fetching(name)
 			seed.fetched(cp, copied, want)
 			if err := c.change(copied); err != nil {
 				t.Fatal(err)
 			}
-			all[0].Limit(0, slowLink) // so that the seed is worth asking
-			cp, to := late.fetching()
+			owner.Limit(0, slowLink) // so that the seed is worth asking
+			cp, to := late.fetching(name)
 			late.fetched(cp, to, want)
 		})
 	}
+}
+
+// duplicate copies a local file.
+func duplicate(from, to string) error {
+	out, err := exec.Command("cp", "--", from, to).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("cp: %w: %s", err, out)
+	}
+	return nil
 }
 
 // scribble changes bytes in the midst of every MiB of a file.
