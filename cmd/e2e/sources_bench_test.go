@@ -24,7 +24,7 @@ type fetchOne struct {
 
 // BenchmarkSources has one peer fetch a file that the owner and others have.
 func BenchmarkSources(b *testing.B) {
-	const most = 4
+	const greatest = 4 // sources
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "one fetcher, median of %d runs in turn\tsources\tMB/s\t(least-most)\tof 1 source\ts\tCPU s/GiB sources\tfetcher\tboth\t"+
@@ -35,10 +35,10 @@ func BenchmarkSources(b *testing.B) {
 		source, fetcher string // limits
 		counts          []int
 	}{
-		{"64 MiB, sources 50 Mbit/s, fetcher 200 Mbit/s", 64 << 20, slowLink, "200mbit", []int{1, 2, most}},
-		{"1 GiB, links without limit", gib, "", "", []int{1, 2, most}},
+		{"64 MiB, sources 50 Mbit/s, fetcher 200 Mbit/s", 64 << 20, slowLink, "200mbit", []int{1, 2, greatest}},
+		{"1 GiB, links without limit", gib, "", "", []int{1, 2, greatest}},
 	} {
-		f := newFleet(b, most+1, "")
+		f := newFleet(b, greatest+1, "")
 		want := f.file(c.size)
 		took := map[int][]fetchOne{}
 		for range *runs {
@@ -50,7 +50,7 @@ func BenchmarkSources(b *testing.B) {
 			rate := func(x fetchOne) float64 { return float64(c.size) / 1e6 / x.wall.Seconds() }
 			of := func(g func(fetchOne) float64) float64 { _, middle, _ := spread(took[n], g); return middle }
 			perGiB := func(d time.Duration) float64 { return d.Seconds() * gib / float64(c.size) }
-			least, middle, greatest := spread(took[n], rate)
+			least, middle, best := spread(took[n], rate)
 			_, one, _ := spread(took[1], rate)
 			disturbed := 0
 			for _, x := range took[n] {
@@ -58,7 +58,7 @@ func BenchmarkSources(b *testing.B) {
 					disturbed++
 				}
 			}
-			fmt.Fprintf(w, "%s\t%d\t%.1f\t(%.1f-%.1f)\t%.2fx\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f%%\t%d\t\n", c.title, n, middle, least, greatest, middle/one,
+			fmt.Fprintf(w, "%s\t%d\t%.1f\t(%.1f-%.1f)\t%.2fx\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f%%\t%d\t\n", c.title, n, middle, least, best, middle/one,
 				of(func(x fetchOne) float64 { return x.wall.Seconds() }),
 				of(func(x fetchOne) float64 { return perGiB(x.sources) }), of(func(x fetchOne) float64 { return perGiB(x.fetcher) }),
 				of(func(x fetchOne) float64 { return perGiB(x.sources + x.fetcher) }),

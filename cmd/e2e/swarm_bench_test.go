@@ -32,7 +32,6 @@ const (
 type fleet struct {
 	*rig
 	hosts []*lantest.Host
-	lan   *lantest.LAN
 	homes int // made so far
 }
 
@@ -44,7 +43,7 @@ func newFleet(b *testing.B, hosts int, rate string) *fleet {
 	if err := os.Mkdir(r.src, 0o755); err != nil {
 		b.Fatal(err)
 	}
-	return &fleet{rig: r, hosts: l.Hosts, lan: l}
+	return &fleet{rig: r, hosts: l.Hosts}
 }
 
 // file makes the file that all want, and gives its sum.
