@@ -87,12 +87,12 @@ func TestCheckText(t *testing.T) {
 
 func TestQuote(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                       "",
-		"a\x1b[2J\xffb":          `a\u{1b}[2J\xffb`,
-		"\ufffd\xf0\x9f":         "\ufffd" + `\xf0\x9f`,
-		"❤\ufe0f\ufe0f":          "❤\ufe0f" + `\u{fe0f}`,
+		"":                      "",
+		"a\x1b[2J\xffb":         `a\u{1b}[2J\xffb`,
+		"\ufffd\xf0\x9f":        "\ufffd" + `\xf0\x9f`,
+		"❤\ufe0f\ufe0f":         "❤\ufe0f" + `\u{fe0f}`,
 		"a\U000E0041\U0010FFFF": `a\u{e0041}\u{10ffff}`,
-		"\xff\u200d🌈":            `\xff\u{200d}🌈`,
+		"\xff\u200d🌈":           `\xff\u{200d}🌈`,
 	} {
 		if got := peer.Quote(text); got != want {
 			t.Errorf("Quote(%q) = %s, want %s", text, got, want)

@@ -8,10 +8,14 @@
 package transfer
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math/bits"
 	"time"
+
+	"github.com/peerd/peerd/peer"
 )
 
 // HashSize is the length of a Hash in bytes.
@@ -87,10 +91,31 @@ type ShareID [16]byte
 
 func (s ShareID) String() string { return hex.EncodeToString(s[:]) }
 
-// Ref points to one file of one share. Path holds components already checked by whoever made the Ref.
-type Ref struct {
-	Share ShareID
-	Path  []string
+// File is one version of one file of one share, for everybody who has pieces of it.
+type File struct {
+	Owner   peer.ID // of the share, who gave the version its name
+	Share   ShareID
+	Path    []string // components already checked by whoever made the File
+	Version Version
+}
+
+// FileID tells files apart.
+type FileID [32]byte
+
+func (id FileID) String() string { return hex.EncodeToString(id[:]) }
+
+// ID is the file's ID: a hash of all that it is, each part after its length.
+func (f File) ID() (id FileID) {
+	h := sha256.New()
+	part := func(b []byte) { _, _ = h.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)) }
+	part([]byte(f.Owner))
+	part(f.Share[:])
+	part(f.Version[:])
+	for _, p := range f.Path {
+		part([]byte(p))
+	}
+	h.Sum(id[:0])
+	return id
 }
 
 // State is what a source says of a file at one moment.
@@ -109,8 +134,10 @@ type Manifest struct {
 
 // Progress is told how a transfer goes, from any goroutine.
 type Progress interface {
-	// Got adds bytes that were fetched and verified.
-	Got(path string, n int64)
+	// Got adds bytes that were fetched from a source and verified.
+	Got(from peer.ID, path string, n int64)
+	// Bad counts a piece that came wrong, and whether its source is asked for no more.
+	Bad(from peer.ID, banned bool)
 	// Had adds bytes that need not be fetched since they are here already.
 	Had(path string, n int64)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -18,6 +19,7 @@ type cpOptions struct {
 	recursive bool
 	force     bool
 	limit     string
+	sources   bool
 }
 
 func newCp(e *env) *cli.Command {
@@ -35,11 +37,13 @@ Examples:
   peerd cp //anna/docs/plan.pdf .
   peerd cp -r //anna/docs ~/from-anna
   peerd cp -r --limit 2MB/s //anna/disks /srv
-  peerd cp //anna/docs/a.txt //bob/docs/b.txt /tmp/`,
+  peerd cp //anna/docs/a.txt //bob/docs/b.txt /tmp/
+  peerd cp --sources //anna/videos/party.mp4 .`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "copy folders with all that is in them", Destination: &o.recursive},
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace files that stand in the way", Destination: &o.force},
 			&cli.StringFlag{Name: "limit", Usage: "fetch no more than `RATE`", Destination: &o.limit},
+			&cli.BoolFlag{Name: "sources", Usage: "tell at the end who gave how much", Destination: &o.sources},
 		},
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 2, -1)
@@ -72,12 +76,12 @@ Examples:
 				return err
 			}
 			req.Into = len(req.Sources) > 1 || os.IsPathSeparator(args[last][len(args[last])-1])
-			return runCp(c.Context, e, req)
+			return runCp(c.Context, e, req, o.sources)
 		},
 	}
 }
 
-func runCp(ctx context.Context, e *env, req control.CopyRequest) error {
+func runCp(ctx context.Context, e *env, req control.CopyRequest, sources bool) error {
 	d, err := e.daemon()
 	if err != nil {
 		return err
@@ -85,13 +89,20 @@ func runCp(ctx context.Context, e *env, req control.CopyRequest) error {
 	progress := e.Progress()
 	defer progress.Clear()
 	var printErr, last error // last is the failure that is not printed yet, since it may be the outcome as well
+	waiting := ""
 	err = d.Copy(ctx, req, func(x control.CopyEvent) {
+		if waiting != x.Waiting {
+			if waiting = x.Waiting; waiting != "" {
+				progress.Clear()
+				e.Note("%s", waiting)
+			}
+		}
 		if e.JSON {
 			printErr = errors.Join(printErr, e.Object(x), e.Flush())
 		}
 		switch x.Event {
 		case control.CopyProgress:
-			progress.Set(x.Bytes, x.Had, x.TotalBytes, ui.Plural(int(x.Files), "file"))
+			progress.Set(x.Bytes, x.Had, x.TotalBytes, state(x))
 		case control.CopyFile:
 			progress.Clear()
 			e.Detail("%s: %s to %s", x.Source, ui.Size(x.Size), x.Dest)
@@ -106,6 +117,9 @@ func runCp(ctx context.Context, e *env, req control.CopyRequest) error {
 			took := progress.Elapsed()
 			e.Detail("%s, %s in %.1f s (%s), %s of it were here already", ui.Plural(int(x.Files), "file"), ui.Size(x.Bytes),
 				took.Seconds(), ui.Rate(x.Bytes-x.Had, took), ui.Size(x.Had))
+			if sources && !e.JSON {
+				printSources(e, x)
+			}
 		}
 	})
 	progress.Clear()
@@ -113,4 +127,55 @@ func runCp(ctx context.Context, e *env, req control.CopyRequest) error {
 		e.Error(last)
 	}
 	return errors.Join(err, printErr)
+}
+
+// most is how many sources the progress line names.
+const most = 3
+
+// state is what the progress line says beside the figures: what is waited for, or who gives how much.
+func state(x control.CopyEvent) string {
+	if x.Waiting != "" {
+		return x.Waiting
+	}
+	text := ui.Plural(int(x.Files), "file")
+	fetched := x.Bytes - x.Had
+	if len(x.Sources) < 2 || fetched <= 0 {
+		return text
+	}
+	for i, s := range x.Sources {
+		if i == most {
+			return text + fmt.Sprintf(", %d more", len(x.Sources)-most)
+		}
+		sep := ", "
+		if i == 0 {
+			sep = "  from "
+		}
+		text += fmt.Sprintf("%s%s %d %%", sep, sourceName(s), 100*s.Bytes/fetched)
+	}
+	return text
+}
+
+// sourceName is what a source calls itself, or its ID where that is not known.
+func sourceName(s control.CopySource) string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return s.Peer[max(0, len(s.Peer)-peer.ShortLen):]
+}
+
+// printSources tells who gave how much.
+func printSources(e *env, x control.CopyEvent) {
+	rows := [][]string{{"SOURCE", "ID", "GAVE", "SHARE", ""}}
+	fetched := max(x.Bytes-x.Had, 1)
+	for _, s := range x.Sources {
+		note := ""
+		switch {
+		case s.Banned:
+			note = fmt.Sprintf("banned: %s wrong", ui.Plural(s.Bad, "piece"))
+		case s.Owner:
+			note = "owner"
+		}
+		rows = append(rows, []string{sourceName(s), s.Peer[max(0, len(s.Peer)-peer.ShortLen):], ui.Size(s.Bytes), fmt.Sprintf("%d %%", 100*s.Bytes/fetched), note})
+	}
+	e.Table(rows)
 }

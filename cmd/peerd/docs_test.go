@@ -60,7 +60,7 @@ func TestManualTellsOfJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range []any{control.Status{}, control.Transfer{}, control.Part{}, control.Peer{}, control.PeerShare{}, control.PeerEvent{},
-		control.Entry{}, control.CopyEvent{}, control.Login{}, control.Share{}, control.Finding{}, control.Error{}, build{}} {
+		control.Entry{}, control.CopyEvent{}, control.CopySource{}, control.Login{}, control.Share{}, control.Finding{}, control.Error{}, build{}} {
 		typ := reflect.TypeOf(v)
 		for field := range typ.Fields() {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")

@@ -107,6 +107,9 @@ func (r Ref) Join(name string) Ref {
 // ShareRef is the share that the Ref lies in.
 func (r Ref) ShareRef() Ref { return Ref{Peer: r.Peer, Share: r.Share} }
 
+// PeerRef is the Ref of the peer alone.
+func (r Ref) PeerRef() Ref { return Ref{Peer: r.Peer} }
+
 // Depth counts the components: 0 for the workgroup, 1 for a peer, 2 for a share, 3 and more in it.
 func (r Ref) Depth() int {
 	switch {

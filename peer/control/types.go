@@ -174,6 +174,21 @@ type CopyEvent struct {
 	TotalBytes int64 `json:"total_bytes"` // known so far; grows while folders are read
 	Files      int64 `json:"files"`       // finished
 	TotalFiles int64 `json:"total_files"`
+
+	// Sources are those that gave something, who gave most first: in progress and done events.
+	Sources []CopySource `json:"sources,omitempty"`
+	// Waiting says why nothing arrives just now.
+	Waiting string `json:"waiting,omitempty"`
+}
+
+// CopySource is what one peer gave in a copy.
+type CopySource struct {
+	Peer   string `json:"peer"`             // ID
+	Name   string `json:"name,omitempty"`   // its own word
+	Owner  bool   `json:"origin,omitempty"` // of the share
+	Bytes  int64  `json:"bytes"`            // verified
+	Bad    int    `json:"bad,omitempty"`    // pieces that came wrong
+	Banned bool   `json:"banned,omitempty"` // for that: it was asked for nothing any more
 }
 
 // The events of [CopyEvent].

@@ -24,6 +24,9 @@ const maxHeld = 4096
 // timeout is for everything that is a few messages to a peer and back.
 const timeout = 15 * time.Second
 
+// awayPause is how long an owner who can't be reached is not asked for another grant while the old one holds.
+const awayPause = 15 * time.Second
+
 // Client asks other peers. It is safe for concurrent use.
 type Client struct {
 	opener  peer.Opener
@@ -49,6 +52,7 @@ type held struct {
 	access Access
 	sealed []byte
 	fresh  time.Time // until when the grant is used; before its end, so that it lasts while it is on its way
+	over   time.Time // its end, until which it is used while the owner is away: it opens other sources
 }
 
 // Access is a right that this peer holds in a share.
@@ -250,6 +254,10 @@ func (c *Client) enter(ctx context.Context, id peer.ID, name string) (*held, err
 		return h, nil
 	}
 	if err := c.renew(ctx, h, id, name); err != nil {
+		if now := c.now(); peer.KindOf(err) == peer.Unreachable && now.Before(h.over) {
+			h.fresh = now.Add(awayPause)
+			return h, nil
+		}
 		h.mu.Unlock()
 		if peer.KindOf(err) == peer.Denied {
 			c.Forget(id, name)
@@ -311,7 +319,7 @@ func (c *Client) accept(h *held, a Access, sealed []byte) error {
 	a.Share, a.Right = g.Share, g.Right
 	// By our own clock, whatever the owner's says: its grant lives as long as it says from now on.
 	life := g.Expires.Sub(g.NotBefore)
-	h.access, h.sealed, h.fresh = a, sealed, c.now().Add(life*3/4)
+	h.access, h.sealed, h.fresh, h.over = a, sealed, c.now().Add(life*3/4), c.now().Add(life)
 	return nil
 }
 

@@ -36,8 +36,20 @@ func (p bytesPass) Check() error {
 	return err
 }
 
-// Open opens a file of the share.
-func (p bytesPass) Open(ctx context.Context, components []string) (serve.File, error) {
+// Owner is this peer itself.
+func (p bytesPass) Owner() peer.ID { return p.gate.self }
+
+// Secret is what the topics of the share are made by, for as long as nobody's right ends.
+func (p bytesPass) Secret() []byte {
+	o, err := p.Allow(share.Read)
+	if err != nil {
+		return nil
+	}
+	return p.gate.secret(o)
+}
+
+// Open opens a file of the share, as it is now.
+func (p bytesPass) Open(ctx context.Context, components []string, _ transfer.Version) (serve.File, error) {
 	o, err := p.Allow(share.Read)
 	if err != nil {
 		return nil, err

@@ -3,8 +3,11 @@
 package serve
 
 import (
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -51,6 +54,20 @@ func NewGate(key crypto.PrivKey, offers Offers, now func() time.Time) (*Gate, er
 		return nil, err
 	}
 	return &Gate{key: key, self: self, offers: offers, now: now}, nil
+}
+
+// secret is what those who may read a share know of it and nobody else does: it ends when a right does.
+func (g *Gate) secret(o Offer) []byte {
+	raw, err := g.key.Raw()
+	if err != nil {
+		return nil
+	}
+	info := fmt.Sprintf("peerd share secret/1 %s %d %d", o.ID, o.Epochs.Read, o.Epochs.Full)
+	secret, err := hkdf.Key(sha256.New, raw, nil, info, sha256.Size)
+	if err != nil {
+		return nil
+	}
+	return secret
 }
 
 // errRefused is all that a stranger is told: not whether it is the share, the slot or the password.

@@ -22,6 +22,7 @@ import (
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/servetest"
 	"github.com/peerd/peerd/share/sharepb"
+	"github.com/peerd/peerd/transfer"
 )
 
 // files are the files of a share as a test wants them.
@@ -165,7 +166,7 @@ func TestDeniedIsAboutRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pass.Open(t.Context(), []string{"x"}); peer.KindOf(err) != peer.Other {
+	if _, err := pass.Open(t.Context(), []string{"x"}, transfer.Version{}); peer.KindOf(err) != peer.Other {
 		t.Errorf("open: %v", err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/servetest"
 	"github.com/peerd/peerd/share/sharepb"
+	"github.com/peerd/peerd/transfer"
 	transferserve "github.com/peerd/peerd/transfer/serve"
 	"github.com/peerd/peerd/transfer/transferpb"
 )
@@ -56,7 +57,18 @@ func verbs(t *testing.T, w *servetest.World) map[string]func(from *host.Host, id
 				t.Fatal(err)
 			}
 			ask(t, w, from, transferserve.GetProtocol, &transferpb.GetRequest{File: file(id, grant, "large"), Version: e.Version[:], Piece: 1}, &r)
-			return refusal(r.GetError(), r.Length == 1<<20)
+			return refusal(r.GetError(), r.Length == transfer.MinPiece)
+		},
+		"swarm": func(from *host.Host, id share.ID, grant []byte) error {
+			var n transferpb.SwarmNews
+			o, _ := w.Offers.ByID(id)
+			p, _ := share.ParsePath([]string{"large"})
+			e, err := o.FS.Stat(context.Background(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ask(t, w, from, transferserve.SwarmProtocol, &transferpb.SwarmHello{Join: &transferpb.SwarmJoin{File: file(id, grant, "large"), Version: e.Version[:]}}, &n)
+			return refusal(n.GetError(), n.All && len(n.Secret) > 0)
 		},
 		"whole": func(from *host.Host, id share.ID, grant []byte) error {
 			var r transferpb.GetReply
@@ -140,7 +152,7 @@ func TestRights(t *testing.T) {
 		"too large a grant": {make([]byte, 2<<10), w.Anna, docs.ID, false},
 	}
 	all := verbs(t, w)
-	if want := len(sharepb.Verb_name) - 1 + 3; len(all) != want {
+	if want := len(sharepb.Verb_name) - 1 + 4; len(all) != want {
 		t.Errorf("%d verbs have a row, want %d", len(all), want)
 	}
 	for verb, ask := range all {

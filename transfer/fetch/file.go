@@ -7,15 +7,15 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/peer/wire/wirepb"
 	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch/pull"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/store"
-	"github.com/peerd/peerd/transfer/transferpb"
+	"github.com/peerd/peerd/transfer/swarm"
 )
 
 // changedTries is how often a file is begun anew that changes while it is fetched.
@@ -61,27 +61,63 @@ func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace
 		return none, err
 	}
 	defer part.Close()
-	l := &load{f: f, it: it, state: ms.state, layout: ms.layout, part: part, done: make(chan struct{})}
-	l.left = l.layout.Pieces()
-	defer l.settle(errors.New("given up")) // pieces still on their way are of no use then
-	if err := l.pieces(ctx, ms, old); err != nil {
+	if err := f.fill(ctx, ms, part, old, func(g pull.Growing) error { return f.promote(ms, part, g, dst, it, replace) }); err != nil {
 		return none, err
 	}
-	select {
-	case <-l.done:
-	case <-f.ctx.Done():
-		return none, context.Cause(f.ctx)
-	case <-ctx.Done():
-		return none, ctx.Err()
+	return ms.root, nil
+}
+
+// fill brings every piece that is neither in part nor in an old version of the file, and then calls whole.
+func (f *Fetcher) fill(ctx context.Context, ms *manifestStream, part *store.Partial, old *os.File, whole func(pull.Growing) error) error {
+	grow := f.opts.Shelf.Begin(f.file(ms), ms.layout, part)
+	defer grow.Close()
+	l := f.pull(ctx, ms, partial{part}, grow, swarm.Options{})
+	defer l.Close(f.tasks.Go)
+	var h manifest.Hasher
+	buf := make([]byte, manifest.Step)
+	err := ms.each(ctx, func(i int, want transfer.Hash) error {
+		select {
+		case <-l.Done(): // an earlier piece failed
+			return l.Err()
+		default:
+		}
+		if part.Has(&h, i, want, buf) || (old != nil && part.CopyFrom(&h, old, i, want, buf)) || l.FromShelf(&h, i, want, buf) {
+			l.Here(i)
+		} else {
+			l.Known(i, want)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	if l.err != nil {
-		return none, l.err
+	if err := l.Wait(ctx); err != nil {
+		return err
 	}
-	err = part.Promote(replace)
+	return whole(grow)
+}
+
+// partial is a file on disk as a sink.
+type partial struct{ *store.Partial }
+
+// Here needs no doing: the bytes are where they belong.
+func (partial) Here(int) {}
+
+// promote gives a file that is whole its name.
+func (f *Fetcher) promote(ms *manifestStream, part *store.Partial, g pull.Growing, dst *store.Dir, it Item, replace bool) error {
+	err := part.Promote(replace)
 	if peer.KindOf(err) == peer.Conflict && f.same(dst, it, ms) {
-		return ms.root, part.Discard() // somebody else brought the same file meanwhile
+		return part.Discard() // somebody else brought the same file meanwhile
 	}
-	return ms.root, err
+	if err == nil {
+		g.Finish(transfer.Manifest{Layout: ms.layout, Root: ms.root, Pieces: ms.got}, dst.Name(it.Dest))
+	}
+	return err
+}
+
+// file is what a manifest is of.
+func (f *Fetcher) file(ms *manifestStream) transfer.File {
+	return transfer.File{Owner: f.src.Peer, Share: f.src.Share, Path: ms.path, Version: ms.state.Version}
 }
 
 // standing opens what stands at the target already: what may be the same file, or be replaced by one that has pieces of it.
@@ -126,127 +162,6 @@ func (f *Fetcher) same(dst *store.Dir, it Item, ms *manifestStream) bool {
 		}
 	}
 	return true
-}
-
-// load is a large file on its way.
-type load struct {
-	f      *Fetcher
-	it     Item
-	state  transfer.State
-	layout transfer.Layout
-	part   *store.Partial
-	done   chan struct{} // closed when left is 0 or err is set
-
-	mu   sync.Mutex
-	left int // pieces neither here nor failed
-	err  error
-}
-
-// pieces asks for every piece that is not here as soon as its hash is known.
-func (l *load) pieces(ctx context.Context, ms *manifestStream, old *os.File) error {
-	var h manifest.Hasher
-	buf := make([]byte, manifest.Step)
-	return ms.each(ctx, func(i int, want transfer.Hash) error {
-		if l.part.Has(&h, i, want, buf) || (old != nil && l.part.CopyFrom(&h, old, i, want, buf)) {
-			l.f.opts.Progress.Had(l.f.label(l.it.Path), l.layout.Length(i))
-			l.settle(nil)
-			return nil
-		}
-		select {
-		case <-l.done: // an earlier piece failed
-			return l.err
-		default:
-		}
-		return l.f.push(&pieceJob{load: l, index: i, want: want}, false)
-	})
-}
-
-// settle notes that one piece is here, or that the file failed.
-func (l *load) settle(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil || l.left == 0 {
-		return
-	}
-	l.left--
-	if l.err = err; err != nil || l.left == 0 {
-		close(l.done)
-	}
-}
-
-// over reports whether the file failed, so that its other pieces are of no use.
-func (l *load) over() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err != nil
-}
-
-// pieceJob fetches one piece of a large file.
-type pieceJob struct {
-	*load
-	index int
-	want  transfer.Hash
-	bad   int
-}
-
-func (p *pieceJob) request(r *transferpb.GetRequest) {
-	r.File.Path = p.it.Path
-	r.Version = p.state.Version[:]
-	r.Piece = uint32(p.index)
-}
-
-func (p *pieceJob) cost() int64 { return p.layout.Length(p.index) }
-
-func (p *pieceJob) fail(err error) { p.settle(err) }
-
-func (p *pieceJob) receive(r *transferpb.GetReply, body io.Reader, s *scratch) error {
-	if r.Error != nil {
-		p.fail(p.f.refusal(r.Error, p.it.Path))
-		return nil
-	}
-	if r.Length != uint64(p.cost()) {
-		return p.spoiled(fmt.Errorf("piece %d came with %d bytes in place of %d", p.index, r.Length, p.cost()), true)
-	}
-	if p.over() {
-		_, err := io.Copy(io.Discard, body)
-		return err
-	}
-	steps := make([]transfer.Hash, 0, 8)
-	off, end := p.layout.Offset(p.index), p.layout.Offset(p.index)+p.cost()
-	for off < end {
-		b := s.step[:min(manifest.Step, end-off)]
-		if _, err := io.ReadFull(body, b); err != nil {
-			return err
-		}
-		steps = append(steps, s.hasher.Subtree(b, off))
-		// What is written here counts only once the whole piece is verified, now or when a later try hashes it.
-		if _, err := p.part.WriteAt(b, off); err != nil {
-			p.fail(err)
-			_, err := io.Copy(io.Discard, body)
-			return err
-		}
-		off += int64(len(b))
-	}
-	if manifest.Join(steps) != p.want {
-		return p.spoiled(fmt.Errorf("piece %d does not match its hash", p.index), false)
-	}
-	p.f.opts.Progress.Got(p.f.label(p.it.Path), p.cost())
-	p.settle(nil)
-	return nil
-}
-
-// spoiled counts a wrong answer, and asks again or gives the file up. breaks says that the lane is of no more use; then it
-// asks again by itself.
-func (p *pieceJob) spoiled(err error, breaks bool) error {
-	if p.bad++; p.bad >= maxBad {
-		p.fail(&peer.Error{Path: p.f.label(p.it.Path), Kind: peer.Integrity, Err: err, Hint: "the source sends wrong bytes; nothing was written"})
-	} else if !breaks {
-		p.f.again(p)
-	}
-	if breaks {
-		return err
-	}
-	return nil
 }
 
 // changed is the error of a file that has another version now.

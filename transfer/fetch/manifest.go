@@ -8,6 +8,8 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch/lane"
+	"github.com/peerd/peerd/transfer/fetch/pull"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/serve"
 	"github.com/peerd/peerd/transfer/transferpb"
@@ -60,13 +62,13 @@ func (f *Fetcher) askManifest(ctx context.Context, path []string) (manifestConn,
 	since := time.Now()
 	for wait := 100 * time.Millisecond; ; {
 		c, st, err := f.tryManifest(ctx, path)
-		if err == nil || final(err) || peer.KindOf(err) == peer.Conflict || time.Since(since) > f.opts.Patience {
+		if err == nil || lane.Final(err) || peer.KindOf(err) == peer.Conflict || time.Since(since) > f.opts.Patience {
 			return c, st, err
 		}
 		if f.opts.Waiting != nil {
 			f.opts.Waiting(err)
 		}
-		if err := pause(ctx, &wait); err != nil {
+		if err := pull.Pause(ctx, &wait); err != nil {
 			return c, st, err
 		}
 	}
@@ -82,14 +84,14 @@ func (f *Fetcher) tryManifest(ctx context.Context, path []string) (c manifestCon
 		return c, st, err
 	}
 	c.stop = context.AfterFunc(ctx, func() { c.stream.Reset() })
-	c.in = wire.NewReader(&alive{c.stream})
+	c.in = wire.NewReader(lane.Alive(c.stream))
 	defer func() {
 		if err != nil {
 			c.close()
 		}
 	}()
 	req := &transferpb.ManifestRequest{File: &transferpb.File{Share: f.src.Share[:], Path: path, Grant: grant}}
-	if err := c.stream.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+	if err := c.stream.SetWriteDeadline(time.Now().Add(lane.Stall)); err != nil {
 		return c, st, err
 	}
 	if err := wire.WriteMsg(c.stream, req); err != nil {
@@ -99,7 +101,7 @@ func (f *Fetcher) tryManifest(ctx context.Context, path []string) (c manifestCon
 		return c, st, err
 	}
 	var first transferpb.ManifestReply
-	if err := f.read(c.in, &first, maxManifestReply); err != nil {
+	if err := lane.Read(c.in, &first, maxManifestReply, f.src.Label); err != nil {
 		return c, st, err
 	}
 	if first.GetState() == nil {
@@ -127,14 +129,14 @@ func (m *manifestStream) each(ctx context.Context, do func(i int, h transfer.Has
 	known, since := 0, time.Now()
 	for wait := 100 * time.Millisecond; ; {
 		var r transferpb.ManifestReply
-		if err := m.f.read(m.in, &r, maxManifestReply); err != nil {
+		if err := lane.Read(m.in, &r, maxManifestReply, m.f.src.Label); err != nil {
 			if len(m.got) > known {
 				known, since, wait = len(m.got), time.Now(), 100*time.Millisecond
 			}
-			if final(err) || time.Since(since) > m.f.opts.Patience {
+			if lane.Final(err) || time.Since(since) > m.f.opts.Patience {
 				return err
 			}
-			if err := pause(ctx, &wait); err != nil {
+			if err := pull.Pause(ctx, &wait); err != nil {
 				return err
 			}
 			if err := m.again(ctx); err != nil {
@@ -176,17 +178,18 @@ func (m *manifestStream) prove(n int, root transfer.Hash) error {
 	return nil
 }
 
-// maxPause is the longest pause between two tries.
-const maxPause = 2 * time.Second
-
-// pause waits before another try, and makes the next pause longer.
-func pause(ctx context.Context, wait *time.Duration) error {
-	select {
-	case <-time.After(*wait):
-	case <-ctx.Done():
-		return ctx.Err()
+// stillThere tells that the owner has another version of a file now, or none, in an error; nil where it has that version.
+func (f *Fetcher) stillThere(ctx context.Context, path []string, v transfer.Version) error {
+	c, now, err := f.tryManifest(ctx, path)
+	switch {
+	case err == nil:
+		c.close()
+		if now.Version != v {
+			return f.changed(path)
+		}
+	case lane.Final(err) || peer.KindOf(err) == peer.Conflict:
+		return err
 	}
-	*wait = min(2**wait, maxPause)
 	return nil
 }
 

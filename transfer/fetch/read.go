@@ -3,37 +3,36 @@ package fetch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"slices"
+	"sync"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch/lane"
+	"github.com/peerd/peerd/transfer/fetch/pull"
 	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/swarm"
 	"github.com/peerd/peerd/transfer/transferpb"
 )
 
+// readAhead is how many bytes beyond the piece that the reader waits for are asked for.
+const readAhead = 16 << 20
+
 // Read writes bytes from up to before to of a file to w, in order, each piece verified before a byte of it is written. A
-// negative to means the end. size is what the listing says, to choose the quicker way. The Fetcher must have one lane, on
-// which answers come in the order of the requests.
+// negative to means the end. size is what the listing says, to choose the quicker way.
 func (f *Fetcher) Read(ctx context.Context, path []string, size, from, to int64, w io.Writer) error {
-	if f.opts.Lanes != 1 {
-		return errors.New("fetch: Read needs a Fetcher with one lane")
+	out := &ordered{f: f, path: path, w: w, from: from, to: to}
+	if size > transfer.SmallFile {
+		return out.large(ctx)
 	}
-	out := &ordered{f: f, path: path, w: w, from: from, to: to, done: make(chan struct{})}
-	defer out.end(errEnded)
-	var err error
-	if size <= transfer.SmallFile {
-		err = f.push(&wholeRead{ordered: out, size: size}, true)
-	} else {
-		err = out.pieces(ctx)
-	}
-	if err != nil {
+	r := &wholeRead{ordered: out, size: size, done: make(chan struct{})}
+	defer r.end(errEnded)
+	if err := f.owner.Push(r, true); err != nil {
 		return err
 	}
 	select {
-	case <-out.done:
-		return out.err
+	case <-r.done:
+		return r.err
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-f.ctx.Done():
@@ -41,14 +40,14 @@ func (f *Fetcher) Read(ctx context.Context, path []string, size, from, to int64,
 	}
 }
 
-// ordered writes what one lane receives, in order. All but err is used by the lane's goroutine alone once jobs are queued.
+var errEnded = errors.New("the transfer was ended")
+
+// ordered writes a part of a file.
 type ordered struct {
 	f        *Fetcher
 	path     []string
 	w        io.Writer
 	from, to int64
-	done     chan struct{} // closed when err is set, or all is written
-	err      error
 }
 
 // write puts out the part of b, which lies at off in the file, that is wanted.
@@ -58,63 +57,73 @@ func (o *ordered) write(b []byte, off int64) error {
 		end = min(end, o.to)
 	}
 	if start := max(off, o.from); start < end {
-		n, err := o.w.Write(b[start-off : end-off])
-		o.f.opts.Progress.Got(o.f.label(o.path), int64(n))
+		_, err := o.w.Write(b[start-off : end-off])
 		return err
 	}
 	return nil
 }
 
-// end sets the outcome, once.
-func (o *ordered) end(err error) {
-	o.f.mu.Lock()
-	defer o.f.mu.Unlock()
-	select {
-	case <-o.done:
-	default:
-		o.err = err
-		close(o.done)
-	}
-}
-
-func (o *ordered) over() bool {
-	select {
-	case <-o.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// pieces asks for the pieces of the range as their hashes become known.
-func (o *ordered) pieces(ctx context.Context) error {
-	ms, err := o.f.openManifest(ctx, o.path)
+// large reads the pieces of a large file that hold the range, those first that come first.
+func (o *ordered) large(ctx context.Context) error {
+	f := o.f
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ms, err := f.openManifest(ctx, o.path)
 	if err != nil {
 		return err
 	}
 	defer func() { ms.close() }()
 	l := ms.layout
 	if l.Pieces() == 1 {
-		return o.f.changed(o.path)
-	}
-	last := l.Pieces() - 1
-	if o.to >= 0 && o.to < l.Size {
-		last = int(max(o.to-1, 0) >> l.Bits)
+		return f.changed(o.path)
 	}
 	if o.from >= l.Size || (o.to >= 0 && o.to <= o.from) {
-		o.end(nil)
 		return nil
 	}
-	errEnough := errors.New("enough")
-	err = ms.each(ctx, func(i int, want transfer.Hash) error {
-		switch {
-		case o.over():
+	first, last := int(o.from>>l.Bits), l.Pieces()-1
+	if o.to >= 0 && o.to < l.Size {
+		last = int((o.to - 1) >> l.Bits)
+	}
+	memory := newMemory(l)
+	grow := f.opts.Shelf.Begin(f.file(ms), l, memory)
+	defer grow.Close()
+	ld := f.pull(ctx, ms, memory, grow, swarm.Options{Sequential: true, Ahead: max(2, readAhead>>l.Bits)})
+	defer ld.Close(f.tasks.Go)
+	ld.Want(first)
+	hashed, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		hashed <- o.hashes(ctx, ms, ld, first, last)
+	}()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	err = o.pieces(ctx, ld, memory, first, last, hashed)
+	if err == nil && first == 0 && o.to < 0 {
+		grow.Finish(transfer.Manifest{Layout: l, Root: ms.root, Pieces: ms.got}, "")
+	}
+	return err
+}
+
+var errEnough = errors.New("enough")
+
+// hashes has the pieces of the range asked for as their hashes become known.
+func (o *ordered) hashes(ctx context.Context, ms *manifestStream, ld *pull.Pull, first, last int) error {
+	var h manifest.Hasher
+	buf := make([]byte, manifest.Step)
+	err := ms.each(ctx, func(i int, want transfer.Hash) error {
+		select {
+		case <-ld.Done():
 			return errEnough
-		case i < int(o.from>>l.Bits):
-			return nil
+		default:
 		}
-		if err := o.f.push(&pieceRead{ordered: o, state: ms.state, layout: l, index: i, want: want, last: i == last}, true); err != nil {
-			return err
+		switch {
+		case i < first:
+		case ld.FromShelf(&h, i, want, buf):
+			ld.Here(i)
+		default:
+			ld.Known(i, want)
 		}
 		if i == last && o.to >= 0 {
 			return errEnough
@@ -127,66 +136,43 @@ func (o *ordered) pieces(ctx context.Context) error {
 	return err
 }
 
-// pieceRead reads one piece of a large file.
-type pieceRead struct {
-	*ordered
-	state  transfer.State
-	layout transfer.Layout
-	index  int
-	want   transfer.Hash
-	last   bool
-	bad    int
-}
-
-func (p *pieceRead) request(r *transferpb.GetRequest) {
-	r.File.Path = p.path
-	r.Version = p.state.Version[:]
-	r.Piece = uint32(p.index)
-}
-
-func (p *pieceRead) cost() int64 { return p.layout.Length(p.index) }
-
-func (p *pieceRead) fail(err error) { p.end(err) }
-
-func (p *pieceRead) receive(r *transferpb.GetReply, body io.Reader, s *scratch) error {
-	if p.over() {
-		_, err := io.Copy(io.Discard, body)
-		return err
-	}
-	if r.Error != nil {
-		p.end(p.f.refusal(r.Error, p.path))
-		return nil
-	}
-	n, off := p.cost(), p.layout.Offset(p.index)
-	if r.Length != uint64(n) {
-		return p.spoiled(fmt.Errorf("piece %d came with %d bytes in place of %d", p.index, r.Length, n))
-	}
-	data := s.whole[:0]
-	steps := make([]transfer.Hash, 0, 8)
-	for at := int64(0); at < n; at += manifest.Step {
-		// Memory is had as bytes arrive, not as the source says that they will.
-		data = slices.Grow(data, manifest.Step)[:min(at+manifest.Step, n)]
-		if _, err := io.ReadFull(body, data[at:]); err != nil {
+// pieces writes the pieces of the range in order, as they come.
+func (o *ordered) pieces(ctx context.Context, ld *pull.Pull, memory *memory, first, last int, hashed chan error) error {
+	for i := first; i <= last; i++ {
+		var data []byte
+		for data == nil {
+			var changed <-chan struct{}
+			if data, changed = memory.piece(i); data != nil {
+				break
+			}
+			select {
+			case <-changed:
+			case err := <-hashed:
+				if err != nil {
+					return err
+				}
+				hashed = nil // all are known
+			case <-ld.Done():
+				if ld.Err() != nil {
+					return ld.Err()
+				}
+			case <-o.f.ctx.Done():
+				return ld.Missing(context.Cause(o.f.ctx))
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if err := o.write(data, ld.Layout.Offset(i)); err != nil {
 			return err
 		}
-		steps = append(steps, s.hasher.Subtree(data[at:], off+at))
+		ld.Keep(i, data)
+		memory.drop(i)
+		ld.Want(i + 1)
 	}
-	s.whole = data
-	if manifest.Join(steps) != p.want {
-		return p.spoiled(fmt.Errorf("piece %d does not match its hash", p.index))
+	if hashed == nil || o.to >= 0 {
+		return nil
 	}
-	if err := p.write(data, off); err != nil || p.last {
-		p.end(err)
-	}
-	return nil
-}
-
-// spoiled breaks the lane, since what follows on it would come out of order, and gives up after a few times.
-func (p *pieceRead) spoiled(err error) error {
-	if p.bad++; p.bad >= maxBad {
-		p.end(&peer.Error{Path: p.f.label(p.path), Kind: peer.Integrity, Err: err, Hint: "the source sends wrong bytes"})
-	}
-	return err
+	return <-hashed // whether they add up to the root
 }
 
 // wholeRead reads a small file.
@@ -194,31 +180,58 @@ type wholeRead struct {
 	*ordered
 	size int64
 	bad  int
+	once sync.Once
+	done chan struct{} // closed once err is set
+	err  error
 }
 
-func (r *wholeRead) request(q *transferpb.GetRequest) {
+// end sets the outcome, once.
+func (r *wholeRead) end(err error) {
+	r.once.Do(func() {
+		r.err = err
+		close(r.done)
+	})
+}
+
+// Over reports whether nobody waits for the file any more.
+func (r *wholeRead) Over() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Request asks for all of the file.
+func (r *wholeRead) Request(q *transferpb.GetRequest) {
 	q.File.Path = r.path
 	q.Whole = true
 }
 
-func (r *wholeRead) cost() int64 { return r.size + overhead }
+// Cost is about what the answer weighs.
+func (r *wholeRead) Cost() int64 { return r.size + overhead }
 
-func (r *wholeRead) fail(err error) { r.end(err) }
+// Fail gives the file up.
+func (r *wholeRead) Fail(err error) { r.end(err) }
 
-func (r *wholeRead) receive(m *transferpb.GetReply, body io.Reader, s *scratch) error {
+// Receive takes the file, verifies and writes it.
+func (r *wholeRead) Receive(m *transferpb.GetReply, body io.Reader, s *lane.Scratch) error {
 	data, _, err := whole(r.f, r.path, m, body, s)
 	var bad *badAnswer
 	switch {
 	case errors.As(err, &bad):
 		if r.bad++; r.bad < maxBad {
-			r.f.again(r)
+			r.f.owner.Again(r)
 			return nil
 		}
 		err = &peer.Error{Path: r.f.label(r.path), Kind: peer.Integrity, Err: bad, Hint: "the source sends wrong bytes"}
 	case err != nil && m.Error == nil:
 		return err
 	case err == nil:
-		err = r.write(data, 0)
+		if err = r.write(data, 0); err == nil {
+			r.f.opts.Progress.Got(r.f.src.Peer, r.f.label(r.path), int64(len(data)))
+		}
 	}
 	r.end(err)
 	return nil

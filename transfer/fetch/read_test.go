@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -121,9 +120,4 @@ func TestReadStops(t *testing.T) {
 	kindIs(t, err, peer.NotFound)
 	err = cat(t.Context(), t, r, 10*mib, 0, -1, io.Discard)
 	kindIs(t, err, peer.NotFound)
-	write(t, filepath.Join(r.folder.Dir, "f"), nil)
-	f := start(t, r.Net, fetch.Options{})
-	if err := f.Read(t.Context(), []string{"f"}, 0, 0, -1, io.Discard); err == nil {
-		t.Error("Read with two lanes would come out of order")
-	}
 }

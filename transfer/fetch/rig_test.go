@@ -59,7 +59,7 @@ func newRig(t testing.TB) *rig {
 
 // handlers are those of a source that was just started.
 func (r *rig) handlers() map[string]peer.Handler {
-	s := serve.New(r.folder, r.cache, quiet)
+	s := serve.New(serve.Options{Auth: r.folder, Manifests: r.cache, Log: quiet})
 	return map[string]peer.Handler{serve.ManifestProtocol: s.Manifest, serve.GetProtocol: s.Get}
 }
 
@@ -148,8 +148,9 @@ func (r *report) Failed(it fetch.Item, err error) {
 // meter is a Progress that adds up.
 type meter struct{ got, had atomic.Int64 }
 
-func (m *meter) Got(_ string, n int64) { m.got.Add(n) }
-func (m *meter) Had(_ string, n int64) { m.had.Add(n) }
+func (m *meter) Got(_ peer.ID, _ string, n int64) { m.got.Add(n) }
+func (m *meter) Bad(peer.ID, bool)                {}
+func (m *meter) Had(_ string, n int64)            { m.had.Add(n) }
 
 func seq(items []fetch.Item) iter.Seq2[fetch.Item, error] {
 	return func(yield func(fetch.Item, error) bool) {

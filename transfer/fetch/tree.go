@@ -11,6 +11,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch/lane"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/store"
 	"github.com/peerd/peerd/transfer/transferpb"
@@ -113,7 +114,7 @@ func (t *tree) item(ctx context.Context, it Item) error {
 	}
 	if it.Size <= transfer.SmallFile {
 		t.open.Add(1)
-		if err := t.f.push(&smallJob{tree: t, it: it, compare: found == store.Regular && !t.replace}, true); err != nil {
+		if err := t.f.owner.Push(&smallJob{tree: t, it: it, compare: found == store.Regular && !t.replace}, true); err != nil {
 			t.open.Done()
 			return err
 		}
@@ -124,7 +125,9 @@ func (t *tree) item(ctx context.Context, it Item) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	t.open.Go(func() {
+	t.open.Add(1)
+	t.f.tasks.Go(func() {
+		defer t.open.Done()
 		defer func() { <-t.large }()
 		root, err := t.f.large(ctx, it, t.dst, t.replace)
 		if err != nil {
@@ -169,6 +172,9 @@ func exists(dst *store.Dir, it Item) error {
 	return &peer.Error{Path: dst.Name(it.Dest), Kind: peer.Conflict, Err: errors.New("it exists already and is different"), Hint: "use -f to replace it"}
 }
 
+// maxBad is how often a small file is asked for whose bytes were wrong.
+const maxBad = 3
+
 // smallJob fetches a file of one piece.
 type smallJob struct {
 	*tree
@@ -178,7 +184,8 @@ type smallJob struct {
 	ended   bool
 }
 
-func (j *smallJob) request(r *transferpb.GetRequest) {
+// Request asks for all of the file.
+func (j *smallJob) Request(r *transferpb.GetRequest) {
 	r.File.Path = j.it.Path
 	r.Whole = true
 }
@@ -186,23 +193,27 @@ func (j *smallJob) request(r *transferpb.GetRequest) {
 // overhead is about what an answer and its request weigh beside the bytes of a file.
 const overhead = 256
 
-func (j *smallJob) cost() int64 { return j.it.Size + overhead }
+// Cost is about what the answer weighs.
+func (j *smallJob) Cost() int64 { return j.it.Size + overhead }
 
-func (j *smallJob) over() bool { return j.ended }
+// Over reports whether the file is done with.
+func (j *smallJob) Over() bool { return j.ended }
 
-func (j *smallJob) fail(err error) {
+// Fail gives the file up.
+func (j *smallJob) Fail(err error) {
 	j.ended = true
 	j.tree.fail(j.it, err)
 	j.open.Done()
 }
 
-func (j *smallJob) receive(r *transferpb.GetReply, body io.Reader, s *scratch) error {
+// Receive takes the file, verifies and writes it.
+func (j *smallJob) Receive(r *transferpb.GetReply, body io.Reader, s *lane.Scratch) error {
 	data, st, err := whole(j.f, j.it.Path, r, body, s)
 	var bad *badAnswer
 	switch {
 	case errors.As(err, &bad):
 		if j.bad++; j.bad < maxBad {
-			j.f.again(j)
+			j.f.owner.Again(j)
 			return nil
 		}
 		err = &peer.Error{Path: j.f.label(j.it.Path), Kind: peer.Integrity, Err: bad, Hint: "the source sends wrong bytes; nothing was written"}
@@ -213,7 +224,7 @@ func (j *smallJob) receive(r *transferpb.GetReply, body io.Reader, s *scratch) e
 		err = j.put(data, store.Meta{ModTime: st.ModTime, Exec: j.it.Exec})
 	}
 	if err != nil {
-		j.fail(err)
+		j.Fail(err)
 		return nil
 	}
 	j.ended = true
@@ -235,7 +246,7 @@ func (j *smallJob) put(data []byte, m store.Meta) error {
 	if err != nil && (peer.KindOf(err) != peer.Conflict || !j.same(data)) {
 		return err
 	}
-	j.f.opts.Progress.Got(name, int64(len(data)))
+	j.f.opts.Progress.Got(j.f.src.Peer, name, int64(len(data)))
 	return nil
 }
 
@@ -262,7 +273,7 @@ func (b *badAnswer) Error() string { return b.what }
 
 // whole reads and verifies the answer that has all of a small file. The bytes are s's. Where r has no error, an error that
 // is no [badAnswer] ends the stream.
-func whole(f *Fetcher, path []string, r *transferpb.GetReply, body io.Reader, s *scratch) ([]byte, transfer.State, error) {
+func whole(f *Fetcher, path []string, r *transferpb.GetReply, body io.Reader, s *lane.Scratch) ([]byte, transfer.State, error) {
 	var st transfer.State
 	if r.Error != nil {
 		return nil, st, f.refusal(r.Error, path)
@@ -270,10 +281,10 @@ func whole(f *Fetcher, path []string, r *transferpb.GetReply, body io.Reader, s 
 	if r.Length > transfer.SmallFile || len(r.Root) != transfer.HashSize || r.State == nil {
 		return nil, st, &peer.Error{Path: f.label(path), Kind: peer.Integrity, Err: fmt.Errorf("an answer of %d bytes in place of a small file", r.Length)}
 	}
-	if uint64(cap(s.whole)) < r.Length {
-		s.whole = make([]byte, max(r.Length, 64<<10))
+	if uint64(cap(s.Whole)) < r.Length {
+		s.Whole = make([]byte, max(r.Length, 64<<10))
 	}
-	data := s.whole[:r.Length]
+	data := s.Whole[:r.Length]
 	if _, err := io.ReadFull(body, data); err != nil {
 		return nil, st, err
 	}

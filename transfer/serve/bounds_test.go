@@ -61,7 +61,7 @@ func TestSlowOnes(t *testing.T) {
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				// Time in the bubble is not that of files; what lies in the future has long been settled.
-				s := serve.New(r.folder, &transfertest.Cache{}, slog.New(slog.DiscardHandler))
+				s := serve.New(serve.Options{Auth: r.folder, Manifests: &transfertest.Cache{}, Log: slog.New(slog.DiscardHandler)})
 				here, there := net.Pipe()
 				defer here.Close()
 				ended := make(chan error, 1)
@@ -155,7 +155,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		folder := &transfertest.Folder{Dir: dir}
-		s := serve.New(folder, &transfertest.Cache{}, slog.New(slog.DiscardHandler))
+		s := serve.New(serve.Options{Auth: folder, Manifests: &transfertest.Cache{}, Log: slog.New(slog.DiscardHandler)})
 		out, in := io.Pipe()
 		tape := transfertest.NewTape(b)
 		tape.Out = in

@@ -33,9 +33,10 @@ type getter struct {
 	class   rate.Class
 
 	// The file that pieces were last asked of stays open, so that a reader keeps its version while the name goes to another.
-	file File
-	path []string
-	bad  error // reading it failed in the midst of an answer, which could no longer tell
+	file    File
+	path    []string
+	version transfer.Version // that was asked for
+	bad     error            // reading it failed in the midst of an answer, which could no longer tell
 }
 
 // Get is the handler of [GetProtocol].
@@ -161,19 +162,22 @@ func (g *getter) body(f File, off, n int64) error {
 // piece answers with one piece of the version that is asked for. The version is looked at before the bytes are read: if
 // they change after, the receiver sees that their hash is wrong, asks again, and is told.
 func (g *getter) piece(ctx context.Context, req *transferpb.GetRequest) error {
-	if g.file == nil || !slices.Equal(g.path, req.File.Path) {
+	if len(req.Version) != len(g.version) {
+		return g.refuse(errChanged("read piece"))
+	}
+	if g.file == nil || g.version != transfer.Version(req.Version) || !slices.Equal(g.path, req.File.Path) {
 		g.closeFile()
-		f, err := g.pass.Open(ctx, req.File.Path)
+		f, err := g.pass.Open(ctx, req.File.Path, transfer.Version(req.Version))
 		if err != nil {
 			return g.refuse(err)
 		}
-		g.file, g.path = f, slices.Clone(req.File.Path)
+		g.file, g.path, g.version = f, slices.Clone(req.File.Path), transfer.Version(req.Version)
 	}
 	st, err := g.file.State()
 	if err != nil {
 		return g.refuse(err)
 	}
-	if string(st.Version[:]) != string(req.Version) {
+	if st.Version != g.version {
 		g.closeFile()
 		return g.refuse(errChanged("read piece"))
 	}
@@ -192,6 +196,9 @@ func (g *getter) piece(ctx context.Context, req *transferpb.GetRequest) error {
 		return g.refuse(&peer.Error{Op: "read piece", Kind: peer.Usage, Err: err})
 	}
 	i := int(req.Piece)
+	if p, ok := g.file.(Partial); ok && p.Lacks(i) {
+		return g.refuse(errLacks())
+	}
 	return g.inTurn(l.Length(i), func() error {
 		// The right may have been taken while others had their turn.
 		if err := g.pass.Check(); err != nil {
@@ -223,6 +230,11 @@ func (g *getter) inTurn(n int64, send func() error) error {
 	return g.flush()
 }
 
+// errLacks is the answer of a source that has another part of the file.
+func errLacks() error {
+	return &peer.Error{Op: "read piece", Kind: peer.NotFound, Err: errors.New("this piece is not here")}
+}
+
 // wholeTries is how often a small file is read again that changes as it is read.
 const wholeTries = 3
 
@@ -238,7 +250,7 @@ func (g *getter) whole(ctx context.Context, path []string) error {
 }
 
 func (g *getter) tryWhole(ctx context.Context, path []string) (done bool, err error) {
-	f, err := g.pass.Open(ctx, path)
+	f, err := g.pass.Open(ctx, path, transfer.Version{})
 	if err != nil {
 		return true, g.refuse(err)
 	}

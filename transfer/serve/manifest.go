@@ -65,7 +65,7 @@ func (c *session) send(m wireMessage) error {
 }
 
 func (s *Service) manifest(ctx context.Context, c *session, path []string) error {
-	f, err := c.pass.Open(ctx, path)
+	f, err := c.pass.Open(ctx, path, transfer.Version{})
 	if err != nil {
 		return err
 	}
@@ -89,6 +89,9 @@ func (s *Service) manifest(ctx context.Context, c *session, path []string) error
 		if err != nil {
 			return err
 		}
+		if err := c.pass.Check(); err != nil {
+			return err
+		}
 		for len(hashes) > 0 {
 			n := min(len(hashes), maxHashes)
 			raw := make([]byte, 0, n*transfer.HashSize)
@@ -102,9 +105,6 @@ func (s *Service) manifest(ctx context.Context, c *session, path []string) error
 		}
 		if !root.IsZero() {
 			return c.send(&transferpb.ManifestReply{What: &transferpb.ManifestReply_Root{Root: root[:]}})
-		}
-		if err := c.pass.Check(); err != nil {
-			return err
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/rate"
+	"github.com/peerd/peerd/transfer/tracker"
 	"github.com/peerd/peerd/transfer/transferpb"
 )
 
@@ -49,8 +50,11 @@ type File interface {
 type Pass interface {
 	// Check says whether it still is.
 	Check() error
-	// Open opens a file of the share. Its path is foreign text.
-	Open(ctx context.Context, path []string) (File, error)
+	// Owner is the owner of the share.
+	Owner() peer.ID
+	// Open opens a file of the share. Its path is foreign text. Where several versions of it are here, it is the one that is
+	// asked for; else the one that there is.
+	Open(ctx context.Context, path []string, v transfer.Version) (File, error)
 }
 
 // Authorizer turns what a peer shows into a Pass, or refuses with an error of kind [peer.Denied].
@@ -58,28 +62,53 @@ type Authorizer interface {
 	Enter(grant []byte, holder peer.ID, share transfer.ShareID) (Pass, error)
 }
 
+// Options of a [Service].
+type Options struct {
+	Auth      Authorizer
+	Manifests Manifests      // where manifests that were computed are kept
+	Table     *tracker.Table // who else has pieces; nil keeps one of the Service's own
+	Topics    Topics         // nil knows none
+	Log       *slog.Logger
+}
+
 // Service answers requests for manifests and pieces.
 type Service struct {
 	auth    Authorizer
 	builder *builder
+	table   *tracker.Table
+	topics  Topics
 	log     *slog.Logger
 	bufs    sync.Pool
 	limiter *rate.Limiter
 	slots   *rate.Slots
 }
 
-// New makes a Service. Manifests that were computed are kept in cache.
-func New(auth Authorizer, cache Manifests, log *slog.Logger) *Service {
-	return &Service{
-		auth:    auth,
-		builder: newBuilder(cache),
-		log:     log,
+// New makes a Service.
+func New(o Options) *Service {
+	s := &Service{
+		auth:    o.Auth,
+		builder: newBuilder(o.Manifests),
+		table:   o.Table,
+		topics:  o.Topics,
+		log:     o.Log,
 		bufs:    sync.Pool{New: func() any { b := make([]byte, 0, sendBuffer); return &b }},
 	}
+	if s.table == nil {
+		s.table = tracker.New()
+	}
+	if s.topics == nil {
+		s.topics = noTopics{}
+	}
+	return s
 }
 
 // Pace lets what is sent pass by a limiter, and pieces by slots; either may be nil. It is called before anything is served.
 func (s *Service) Pace(l *rate.Limiter, slots *rate.Slots) { s.limiter, s.slots = l, slots }
+
+// noTopics knows no topic.
+type noTopics struct{}
+
+func (noTopics) Grant(context.Context, []byte) ([]byte, error) { return nil, errUnknown() }
 
 // session is one stream of requests, all for one share, by the same pass.
 type session struct {

@@ -45,7 +45,7 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	r := &rig{folder: &transfertest.Folder{Dir: t.TempDir()}, cache: &transfertest.Cache{}}
-	r.service = serve.New(r.folder, r.cache, slog.New(slog.DiscardHandler))
+	r.service = serve.New(serve.Options{Auth: r.folder, Manifests: r.cache, Log: slog.New(slog.DiscardHandler)})
 	r.Net = transfertest.NewNet(t, map[string]peer.Handler{serve.ManifestProtocol: r.service.Manifest, serve.GetProtocol: r.service.Get})
 	return r
 }

@@ -242,3 +242,39 @@ func fail(op, name string, err error) error {
 	}
 	return e
 }
+
+// OpenFile opens a file that was put somewhere before, for reading. What is no file, such as a link, is an error.
+func OpenFile(name string) (*os.File, error) {
+	dir, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return nil, fail("open", name, err)
+	}
+	defer dir.Close()
+	base := filepath.Base(name)
+	named, err := dir.Lstat(base)
+	if err != nil {
+		return nil, fail("open", name, err)
+	}
+	if !named.Mode().IsRegular() {
+		return nil, &peer.Error{Op: "open", Path: name, Kind: peer.Other, Err: errors.New("it is no file")}
+	}
+	f, err := dir.Open(base)
+	if err != nil {
+		return nil, fail("open", name, err)
+	}
+	if is, err := f.Stat(); err != nil || !os.SameFile(is, named) {
+		f.Close()
+		return nil, &peer.Error{Op: "open", Path: name, Kind: peer.Conflict, Err: errors.New("it changed meanwhile")}
+	}
+	return f, nil
+}
+
+// Stat tells of a file that was put somewhere before. What is no file is an error.
+func Stat(name string) (fs.FileInfo, error) {
+	f, err := OpenFile(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Stat()
+}

@@ -115,6 +115,13 @@ func (p *Partial) WriteAt(b []byte, off int64) (int, error) {
 	return n, fail("write", p.full, err)
 }
 
+// ReadAt reads bytes of the file, of which those of verified pieces are right. After Close and Promote it fails.
+func (p *Partial) ReadAt(b []byte, off int64) (int, error) {
+	p.use.RLock()
+	defer p.use.RUnlock()
+	return p.file.ReadAt(b, off)
+}
+
 // Promote gives the file, all of whose pieces are verified, its name. Without replace, whatever has that name stays and
 // the error is a [peer.Conflict].
 func (p *Partial) Promote(replace bool) error {

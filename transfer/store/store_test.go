@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	mib   = 1 << 20
-	piece = transfer.MinPiece
+	mib = 1 << 20
+	cut = transfer.MinPiece
 )
 
 var day = time.Date(2001, 2, 3, 4, 5, 6, 789000000, time.UTC)
@@ -258,7 +258,7 @@ func writePiece(t testing.TB, p *store.Partial, m transfer.Manifest, b []byte, i
 func TestPartial(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir)
-	b := content(5*piece+11, 1)
+	b := content(5*cut+11, 1)
 	m := build(t, b)
 	meta := store.Meta{ModTime: day}
 	p := begin(t, d, m, meta)
@@ -267,12 +267,12 @@ func TestPartial(t *testing.T) {
 	}
 	writePiece(t, p, m, b, 1)
 	writePiece(t, p, m, b, 5)
-	if _, err := p.WriteAt([]byte("half a piece"), 3*piece); err != nil {
+	if _, err := p.WriteAt([]byte("half a piece"), 3*cut); err != nil {
 		t.Fatal(err)
 	}
 	p.Close()
 	p.Close()
-	if _, err := p.WriteAt([]byte("late"), piece); !errors.Is(err, os.ErrClosed) {
+	if _, err := p.WriteAt([]byte("late"), cut); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("a late write: %v", err)
 	}
 	if n := names(t, dir); len(n) != 1 || !strings.HasPrefix(n[0], ".peerd-tmp-") {
@@ -316,10 +316,10 @@ func TestPartial(t *testing.T) {
 func TestCopyFrom(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir)
-	b := content(5*piece+5, 1)
+	b := content(5*cut+5, 1)
 	m := build(t, b)
 	old := bytes.Clone(b)
-	old[piece+7] ^= 1
+	old[cut+7] ^= 1
 	p := begin(t, d, m, store.Meta{ModTime: day})
 	var h manifest.Hasher
 	buf := make([]byte, manifest.Step)

@@ -447,6 +447,384 @@ func (x *GetReply) GetError() *wirepb.Error {
 	return nil
 }
 
+// SwarmHello opens a stream on which a source tells what it has of a file. To the owner of the share it names the file at
+// once. Any other source is told a topic, which means nothing to those who may not read the share, and shows its own right
+// first.
+type SwarmHello struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"` // 16 bytes
+	Join          *SwarmJoin             `protobuf:"bytes,2,opt,name=join,proto3" json:"join,omitempty"`   // to the owner, in place of the topic
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwarmHello) Reset() {
+	*x = SwarmHello{}
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwarmHello) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwarmHello) ProtoMessage() {}
+
+func (x *SwarmHello) ProtoReflect() protoreflect.Message {
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwarmHello.ProtoReflect.Descriptor instead.
+func (*SwarmHello) Descriptor() ([]byte, []int) {
+	return file_transfer_transferpb_transfer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SwarmHello) GetTopic() []byte {
+	if x != nil {
+		return x.Topic
+	}
+	return nil
+}
+
+func (x *SwarmHello) GetJoin() *SwarmJoin {
+	if x != nil {
+		return x.Join
+	}
+	return nil
+}
+
+// SwarmWelcome answers a topic: a grant of the owner for the source itself.
+type SwarmWelcome struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Grant         []byte                 `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	Error         *wirepb.Error          `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwarmWelcome) Reset() {
+	*x = SwarmWelcome{}
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwarmWelcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwarmWelcome) ProtoMessage() {}
+
+func (x *SwarmWelcome) ProtoReflect() protoreflect.Message {
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwarmWelcome.ProtoReflect.Descriptor instead.
+func (*SwarmWelcome) Descriptor() ([]byte, []int) {
+	return file_transfer_transferpb_transfer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SwarmWelcome) GetGrant() []byte {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *SwarmWelcome) GetError() *wirepb.Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// SwarmJoin names the file and shows the asker's right.
+type SwarmJoin struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	File    *File                  `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	Version []byte                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// The asker gives on what it has, at these multiaddrs and wherever else it is known to be.
+	Gives         bool     `protobuf:"varint,3,opt,name=gives,proto3" json:"gives,omitempty"`
+	Addrs         [][]byte `protobuf:"bytes,4,rep,name=addrs,proto3" json:"addrs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwarmJoin) Reset() {
+	*x = SwarmJoin{}
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwarmJoin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwarmJoin) ProtoMessage() {}
+
+func (x *SwarmJoin) ProtoReflect() protoreflect.Message {
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwarmJoin.ProtoReflect.Descriptor instead.
+func (*SwarmJoin) Descriptor() ([]byte, []int) {
+	return file_transfer_transferpb_transfer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SwarmJoin) GetFile() *File {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
+func (x *SwarmJoin) GetVersion() []byte {
+	if x != nil {
+		return x.Version
+	}
+	return nil
+}
+
+func (x *SwarmJoin) GetGives() bool {
+	if x != nil {
+		return x.Gives
+	}
+	return false
+}
+
+func (x *SwarmJoin) GetAddrs() [][]byte {
+	if x != nil {
+		return x.Addrs
+	}
+	return nil
+}
+
+// SwarmNote is what the asker says later.
+type SwarmNote struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"` // it has all of the file
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwarmNote) Reset() {
+	*x = SwarmNote{}
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwarmNote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwarmNote) ProtoMessage() {}
+
+func (x *SwarmNote) ProtoReflect() protoreflect.Message {
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwarmNote.ProtoReflect.Descriptor instead.
+func (*SwarmNote) Descriptor() ([]byte, []int) {
+	return file_transfer_transferpb_transfer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SwarmNote) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+// SwarmNews is what a source says, now and whenever that changes. What is not set did not change.
+type SwarmNews struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	All     bool                   `protobuf:"varint,1,opt,name=all,proto3" json:"all,omitempty"`              // it has every piece
+	Set     []byte                 `protobuf:"bytes,2,opt,name=set,proto3" json:"set,omitempty"`               // the pieces it has
+	Pieces  []uint32               `protobuf:"varint,3,rep,packed,name=pieces,proto3" json:"pieces,omitempty"` // pieces that it has besides
+	Sources []*SwarmSource         `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"`       // others that have some of the file
+	// By the owner alone: the secret of the share's topics, and that the asker is number index of those that fetch the file.
+	Secret        []byte        `protobuf:"bytes,5,opt,name=secret,proto3" json:"secret,omitempty"`
+	Index         uint32        `protobuf:"varint,6,opt,name=index,proto3" json:"index,omitempty"`
+	Of            uint32        `protobuf:"varint,7,opt,name=of,proto3" json:"of,omitempty"`
+	Error         *wirepb.Error `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"` // it has no more to say
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwarmNews) Reset() {
+	*x = SwarmNews{}
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwarmNews) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwarmNews) ProtoMessage() {}
+
+func (x *SwarmNews) ProtoReflect() protoreflect.Message {
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwarmNews.ProtoReflect.Descriptor instead.
+func (*SwarmNews) Descriptor() ([]byte, []int) {
+	return file_transfer_transferpb_transfer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SwarmNews) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *SwarmNews) GetSet() []byte {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+func (x *SwarmNews) GetPieces() []uint32 {
+	if x != nil {
+		return x.Pieces
+	}
+	return nil
+}
+
+func (x *SwarmNews) GetSources() []*SwarmSource {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *SwarmNews) GetSecret() []byte {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
+}
+
+func (x *SwarmNews) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SwarmNews) GetOf() uint32 {
+	if x != nil {
+		return x.Of
+	}
+	return 0
+}
+
+func (x *SwarmNews) GetError() *wirepb.Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// SwarmSource is a peer and where it may be reached.
+type SwarmSource struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          []byte                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	Addrs         [][]byte               `protobuf:"bytes,2,rep,name=addrs,proto3" json:"addrs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwarmSource) Reset() {
+	*x = SwarmSource{}
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwarmSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwarmSource) ProtoMessage() {}
+
+func (x *SwarmSource) ProtoReflect() protoreflect.Message {
+	mi := &file_transfer_transferpb_transfer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwarmSource.ProtoReflect.Descriptor instead.
+func (*SwarmSource) Descriptor() ([]byte, []int) {
+	return file_transfer_transferpb_transfer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SwarmSource) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *SwarmSource) GetAddrs() [][]byte {
+	if x != nil {
+		return x.Addrs
+	}
+	return nil
+}
+
 var File_transfer_transferpb_transfer_proto protoreflect.FileDescriptor
 
 const file_transfer_transferpb_transfer_proto_rawDesc = "" +
@@ -478,7 +856,33 @@ const file_transfer_transferpb_transfer_proto_rawDesc = "" +
 	"\x06length\x18\x01 \x01(\x04R\x06length\x12+\n" +
 	"\x05state\x18\x02 \x01(\v2\x15.peerd.transfer.StateR\x05state\x12\x12\n" +
 	"\x04root\x18\x03 \x01(\fR\x04root\x12'\n" +
-	"\x05error\x18\x04 \x01(\v2\x11.peerd.wire.ErrorR\x05errorB,Z*github.com/peerd/peerd/transfer/transferpbb\x06proto3"
+	"\x05error\x18\x04 \x01(\v2\x11.peerd.wire.ErrorR\x05error\"Q\n" +
+	"\n" +
+	"SwarmHello\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\fR\x05topic\x12-\n" +
+	"\x04join\x18\x02 \x01(\v2\x19.peerd.transfer.SwarmJoinR\x04join\"M\n" +
+	"\fSwarmWelcome\x12\x14\n" +
+	"\x05grant\x18\x01 \x01(\fR\x05grant\x12'\n" +
+	"\x05error\x18\x02 \x01(\v2\x11.peerd.wire.ErrorR\x05error\"{\n" +
+	"\tSwarmJoin\x12(\n" +
+	"\x04file\x18\x01 \x01(\v2\x14.peerd.transfer.FileR\x04file\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\fR\aversion\x12\x14\n" +
+	"\x05gives\x18\x03 \x01(\bR\x05gives\x12\x14\n" +
+	"\x05addrs\x18\x04 \x03(\fR\x05addrs\"\x1f\n" +
+	"\tSwarmNote\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done\"\xe5\x01\n" +
+	"\tSwarmNews\x12\x10\n" +
+	"\x03all\x18\x01 \x01(\bR\x03all\x12\x10\n" +
+	"\x03set\x18\x02 \x01(\fR\x03set\x12\x16\n" +
+	"\x06pieces\x18\x03 \x03(\rR\x06pieces\x125\n" +
+	"\asources\x18\x04 \x03(\v2\x1b.peerd.transfer.SwarmSourceR\asources\x12\x16\n" +
+	"\x06secret\x18\x05 \x01(\fR\x06secret\x12\x14\n" +
+	"\x05index\x18\x06 \x01(\rR\x05index\x12\x0e\n" +
+	"\x02of\x18\a \x01(\rR\x02of\x12'\n" +
+	"\x05error\x18\b \x01(\v2\x11.peerd.wire.ErrorR\x05error\"7\n" +
+	"\vSwarmSource\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\fR\x04peer\x12\x14\n" +
+	"\x05addrs\x18\x02 \x03(\fR\x05addrsB,Z*github.com/peerd/peerd/transfer/transferpbb\x06proto3"
 
 var (
 	file_transfer_transferpb_transfer_proto_rawDescOnce sync.Once
@@ -492,7 +896,7 @@ func file_transfer_transferpb_transfer_proto_rawDescGZIP() []byte {
 	return file_transfer_transferpb_transfer_proto_rawDescData
 }
 
-var file_transfer_transferpb_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_transfer_transferpb_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_transfer_transferpb_transfer_proto_goTypes = []any{
 	(*File)(nil),            // 0: peerd.transfer.File
 	(*State)(nil),           // 1: peerd.transfer.State
@@ -500,20 +904,31 @@ var file_transfer_transferpb_transfer_proto_goTypes = []any{
 	(*ManifestReply)(nil),   // 3: peerd.transfer.ManifestReply
 	(*GetRequest)(nil),      // 4: peerd.transfer.GetRequest
 	(*GetReply)(nil),        // 5: peerd.transfer.GetReply
-	(*wirepb.Error)(nil),    // 6: peerd.wire.Error
+	(*SwarmHello)(nil),      // 6: peerd.transfer.SwarmHello
+	(*SwarmWelcome)(nil),    // 7: peerd.transfer.SwarmWelcome
+	(*SwarmJoin)(nil),       // 8: peerd.transfer.SwarmJoin
+	(*SwarmNote)(nil),       // 9: peerd.transfer.SwarmNote
+	(*SwarmNews)(nil),       // 10: peerd.transfer.SwarmNews
+	(*SwarmSource)(nil),     // 11: peerd.transfer.SwarmSource
+	(*wirepb.Error)(nil),    // 12: peerd.wire.Error
 }
 var file_transfer_transferpb_transfer_proto_depIdxs = []int32{
-	0, // 0: peerd.transfer.ManifestRequest.file:type_name -> peerd.transfer.File
-	1, // 1: peerd.transfer.ManifestReply.state:type_name -> peerd.transfer.State
-	6, // 2: peerd.transfer.ManifestReply.error:type_name -> peerd.wire.Error
-	0, // 3: peerd.transfer.GetRequest.file:type_name -> peerd.transfer.File
-	1, // 4: peerd.transfer.GetReply.state:type_name -> peerd.transfer.State
-	6, // 5: peerd.transfer.GetReply.error:type_name -> peerd.wire.Error
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	0,  // 0: peerd.transfer.ManifestRequest.file:type_name -> peerd.transfer.File
+	1,  // 1: peerd.transfer.ManifestReply.state:type_name -> peerd.transfer.State
+	12, // 2: peerd.transfer.ManifestReply.error:type_name -> peerd.wire.Error
+	0,  // 3: peerd.transfer.GetRequest.file:type_name -> peerd.transfer.File
+	1,  // 4: peerd.transfer.GetReply.state:type_name -> peerd.transfer.State
+	12, // 5: peerd.transfer.GetReply.error:type_name -> peerd.wire.Error
+	8,  // 6: peerd.transfer.SwarmHello.join:type_name -> peerd.transfer.SwarmJoin
+	12, // 7: peerd.transfer.SwarmWelcome.error:type_name -> peerd.wire.Error
+	0,  // 8: peerd.transfer.SwarmJoin.file:type_name -> peerd.transfer.File
+	11, // 9: peerd.transfer.SwarmNews.sources:type_name -> peerd.transfer.SwarmSource
+	12, // 10: peerd.transfer.SwarmNews.error:type_name -> peerd.wire.Error
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_transfer_transferpb_transfer_proto_init() }
@@ -533,7 +948,7 @@ func file_transfer_transferpb_transfer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transfer_transferpb_transfer_proto_rawDesc), len(file_transfer_transferpb_transfer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

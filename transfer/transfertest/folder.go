@@ -65,7 +65,9 @@ func (p pass) Check() error {
 	return nil
 }
 
-func (p pass) Open(ctx context.Context, components []string) (serve.File, error) {
+func (p pass) Owner() peer.ID { return Source }
+
+func (p pass) Open(ctx context.Context, components []string, _ transfer.Version) (serve.File, error) {
 	name := path.Join(components...)
 	file, err := os.OpenInRoot(p.f.Dir, name)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/peerd/peerd/cmd/internal/config"
+	"github.com/peerd/peerd/cmd/internal/daemon/copying"
 	"github.com/peerd/peerd/cmd/internal/doctor"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/auth"
@@ -25,6 +26,7 @@ import (
 	"github.com/peerd/peerd/share/remote"
 	shareserve "github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/transfer/rate"
+	"github.com/peerd/peerd/transfer/seed"
 	transferserve "github.com/peerd/peerd/transfer/serve"
 	"github.com/peerd/peerd/transfer/store"
 )
@@ -47,6 +49,7 @@ const (
 	metaStreams     = 8
 	manifestStreams = 16
 	getStreams      = 16
+	swarmStreams    = 16
 	doctorStreams   = 2
 )
 
@@ -62,7 +65,10 @@ type daemon struct {
 	tickets *remote.Tickets
 	porter  *shareserve.Porter
 	lan     *lan
-	copies  copies
+	copies  *copying.Copies
+	cache   *store.Cache
+	shelf   *seed.Shelf
+	seeds   *shareserve.Seeds
 
 	upload, download *rate.Limiter // of all peers together
 	throttle         auth.Throttle
@@ -83,6 +89,11 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 	if err := d.openState(); err != nil {
 		return err
 	}
+	if err := d.openShelf(); err != nil {
+		return err
+	}
+	defer d.cache.Close()
+	d.copies = copying.New(world{d}, d.log)
 	d.host, err = host.New(host.Config{Key: d.key, Listen: cfg.Listen, Logger: log})
 	if err != nil {
 		return err
@@ -173,7 +184,10 @@ func (d *daemon) serve() error {
 	if err != nil {
 		return err
 	}
-	bytes := transferserve.New(shareserve.NewBytes(gate), manifests, d.log)
+	d.seeds = shareserve.NewSeeds(d.shelf, d.client.Grant, time.Now)
+	bytes := transferserve.New(transferserve.Options{
+		Auth: shareserve.Either(shareserve.NewBytes(gate), d.seeds), Manifests: manifests, Topics: d.seeds, Log: d.log,
+	})
 	bytes.Pace(d.upload, rate.NewSlots())
 	d.porter = shareserve.NewPorter(d.offers, d.self, d.met)
 	d.host.Handle(shareserve.InfoProtocol, infoStreams, d.porter.Handle)
@@ -181,6 +195,7 @@ func (d *daemon) serve() error {
 	d.host.Handle(shareserve.MetaProtocol, metaStreams, shareserve.NewLister(gate).Handle)
 	d.host.Handle(transferserve.ManifestProtocol, manifestStreams, bytes.Manifest)
 	d.host.Handle(transferserve.GetProtocol, getStreams, bytes.Get)
+	d.host.Handle(transferserve.SwarmProtocol, swarmStreams, bytes.Swarm)
 	d.host.Handle(doctor.Protocol, doctorStreams, doctor.NewHelper(d.host, time.Now).Handle)
 	return nil
 }

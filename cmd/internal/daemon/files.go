@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/peerd/peerd/cmd/internal/daemon/copying"
 	"github.com/peerd/peerd/discovery"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
@@ -17,16 +18,8 @@ import (
 	"github.com/peerd/peerd/transfer/fetch"
 )
 
-// place is a Ref that was found: a share of a peer that is here, and a path in it.
-type place struct {
-	peer   discovery.Peer
-	access remote.Access
-	path   share.Path
-	ref    control.Ref // of the share, as the user wrote it
-}
-
-// label is how the share is called in messages.
-func (p place) label() string { return p.ref.String() }
+// place is a Ref that was found.
+type place = copying.Place
 
 // find resolves a Ref with a share in it and gets in.
 func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) {
@@ -45,8 +38,8 @@ func (d *daemon) findBy(ctx context.Context, ref control.Ref, access func(contex
 	if err != nil {
 		return place{}, err
 	}
-	at := place{peer: p, path: path, ref: ref.ShareRef()}
-	at.access, err = access(ctx, p.ID, ref.Share)
+	at := place{Peer: p, Path: path, Ref: ref.ShareRef()}
+	at.Access, err = access(ctx, p.ID, ref.Share)
 	return at, d.explain(ctx, p, ref, err)
 }
 
@@ -80,8 +73,8 @@ func named(err error, label string) error {
 func (d *daemon) ended(at place, err error) error {
 	var e *peer.Error
 	if errors.As(err, &e) && e.Kind == peer.Denied && (e.Path == "" || control.IsRemote(e.Path)) {
-		d.client.Forget(at.peer.ID, at.access.Name)
-		return remote.Revoked(at.label())
+		d.client.Forget(at.Peer.ID, at.Access.Name)
+		return remote.Revoked(at.Label())
 	}
 	return err
 }
@@ -166,17 +159,17 @@ func (d *daemon) listFolder(ctx context.Context, ref control.Ref, recursive bool
 			yield(control.Entry{}, err)
 			return
 		}
-		fs := d.client.FS(at.access, at.label())
-		if !at.path.IsRoot() {
-			e, err := fs.Stat(ctx, at.path)
+		fs := d.client.FS(at.Access, at.Label())
+		if !at.Path.IsRoot() {
+			e, err := fs.Stat(ctx, at.Path)
 			if err != nil || e.Kind == share.File {
 				yield(entryOf(ref, e), err)
 				return
 			}
 		}
-		entries := fs.List(ctx, at.path)
+		entries := fs.List(ctx, at.Path)
 		if recursive {
-			entries = fs.WalkOn(ctx, at.path, 0)
+			entries = fs.WalkOn(ctx, at.Path, 0)
 		}
 		for e, err := range entries {
 			if err != nil {
@@ -211,10 +204,10 @@ func (d *daemon) Stat(ctx context.Context, ref control.Ref) (control.Entry, erro
 	if err != nil {
 		return control.Entry{}, err
 	}
-	if at.path.IsRoot() {
-		return control.Entry{Ref: ref, Kind: control.KindShare, Right: control.Right(at.access.Right.String())}, nil
+	if at.Path.IsRoot() {
+		return control.Entry{Ref: ref, Kind: control.KindShare, Right: control.Right(at.Access.Right.String())}, nil
 	}
-	e, err := d.client.FS(at.access, at.label()).Stat(ctx, at.path)
+	e, err := d.client.FS(at.Access, at.Label()).Stat(ctx, at.Path)
 	if err != nil {
 		return control.Entry{}, err
 	}
@@ -245,7 +238,7 @@ func (d *daemon) Cat(ctx context.Context, ref control.Ref, offset, length int64,
 	if err != nil {
 		return err
 	}
-	e, err := d.client.FS(at.access, at.label()).Stat(ctx, at.path)
+	e, err := d.client.FS(at.Access, at.Label()).Stat(ctx, at.Path)
 	if err != nil {
 		return err
 	}
@@ -256,15 +249,11 @@ func (d *daemon) Cat(ctx context.Context, ref control.Ref, offset, length int64,
 	if length >= 0 && length < e.Size-offset {
 		to = offset + length
 	}
-	f := fetch.New(ctx, d.source(at), fetch.Options{Lanes: 1, Log: d.log})
-	defer f.Close()
-	return d.ended(at, f.Read(ctx, at.path.Components(), e.Size, offset, to, w))
-}
-
-// source is where the bytes of a place come from.
-func (d *daemon) source(at place) fetch.Source {
-	return fetch.Source{
-		Opener: d.host, Peer: at.peer.ID, Share: transfer.ShareID(at.access.Share), Label: at.label(),
-		Grant: func(ctx context.Context) ([]byte, error) { return d.client.Grant(ctx, at.peer.ID, at.access.Name) },
+	lane := 0 // a small file comes at once, whatever else is under way on other connections
+	if e.Size > transfer.SmallFile {
+		lane = 1
 	}
+	f := d.fetch(ctx, at, 0, fetch.Options{Lanes: 1, First: lane})
+	defer f.Close()
+	return d.ended(at, f.Read(ctx, at.Path.Components(), e.Size, offset, to, w))
 }

@@ -49,7 +49,7 @@ func (d *daemon) Whoami(ctx context.Context, ref control.Ref) (control.Login, er
 		}
 		return control.Login{}, err
 	}
-	return d.loginOf(ref, at.access), nil
+	return d.loginOf(ref, at.Access), nil
 }
 
 func (d *daemon) loginOf(ref control.Ref, a remote.Access) control.Login {

@@ -18,7 +18,7 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 	st := control.Status{
 		Name: string(d.cfg.Name), ID: d.host.ID().String(), Workgroup: d.cfg.Workgroup, Version: d.cfg.Version,
 		Home: d.cfg.State, Started: control.At(d.started), Peers: len(d.lan.view.Snapshot()),
-		Addrs: []string{}, Shares: []control.Share{}, Transfers: d.copies.list(), Parts: control.Parts(),
+		Addrs: []string{}, Shares: []control.Share{}, Transfers: d.copies.List(), Parts: control.Parts(),
 		Limits: control.Limits{Upload: int64(d.upload.Limit()), Download: int64(d.download.Limit())},
 	}
 	for _, a := range d.host.Addrs() {

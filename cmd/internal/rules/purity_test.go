@@ -40,6 +40,7 @@ func purePackages(tr tree, bad report) {
 var openers = map[string]string{
 	"share/local":         "the folders that are shared, confined",
 	"transfer/store":      "the folders that files are fetched into, confined, and its own piece cache",
+	"transfer/seed":       "what is known of fetched files, in the state folder",
 	"share/registry":      "its own file in the state folder",
 	"share/remote":        "its own tickets in the state folder",
 	"peer/identity":       "the key in the state folder",

@@ -123,11 +123,12 @@ func New(t *testing.T) *World {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bytes := transferserve.New(serve.NewBytes(gate), noManifests{}, slog.New(slog.DiscardHandler))
+	bytes := transferserve.New(transferserve.Options{Auth: serve.NewBytes(gate), Manifests: noManifests{}, Log: slog.New(slog.DiscardHandler)})
 	w.Owner.Handle(serve.MetaProtocol, 8, serve.NewLister(gate).Handle)
 	w.Owner.Handle(serve.AuthProtocol, 2, serve.NewDoorman(gate, dummy, &w.Throttle).Handle)
 	w.Owner.Handle(transferserve.ManifestProtocol, 8, bytes.Manifest)
 	w.Owner.Handle(transferserve.GetProtocol, 8, bytes.Get)
+	w.Owner.Handle(transferserve.SwarmProtocol, 8, bytes.Swarm)
 	return w
 }
 

@@ -1,10 +1,13 @@
-package daemon
+// Package copying brings files and folders of shares here: it finds them, walks them, has them fetched, and tells how it goes.
+package copying
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/peerd/peerd/discovery"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/share"
@@ -21,16 +25,55 @@ import (
 	"github.com/peerd/peerd/transfer/store"
 )
 
-// copyLanes is how many connections a copy uses: a second one is worth it, more are not.
-const copyLanes = 2
+// Place is a share of a peer that is here, entered, and a path in it.
+type Place struct {
+	Peer   discovery.Peer
+	Access remote.Access
+	Path   share.Path
+	Ref    control.Ref // of the share, as the user wrote it
+}
 
-// Copy brings files here.
-func (d *daemon) Copy(ctx context.Context, req control.CopyRequest, event func(control.CopyEvent)) error {
+// Label is how the share is called in messages.
+func (p Place) Label() string { return p.Ref.String() }
+
+// World is what a copy needs of the daemon.
+type World interface {
+	// Find resolves a Ref with a share in it and gets in.
+	Find(ctx context.Context, ref control.Ref) (Place, error)
+	// FS is the share, to look at.
+	FS(at Place) *remote.FS
+	// Fetch starts to fetch from the share, at no more than limit bytes a second if that is not 0.
+	Fetch(ctx context.Context, at Place, limit int64, o fetch.Options) *fetch.Fetcher
+	// Ended says what an error of a transfer means to the user.
+	Ended(at Place, err error) error
+	// NameOf is what a peer calls itself, or "".
+	NameOf(id peer.ID) string
+}
+
+// lanes is how many connections to the owner a copy uses: a second one is worth it, more are not.
+const lanes = 2
+
+// Copies are the running copies. It is safe for concurrent use.
+type Copies struct {
+	world World
+	log   *slog.Logger
+
+	mu  sync.Mutex
+	all map[*copying]struct{}
+}
+
+// New makes Copies, of which none runs.
+func New(w World, log *slog.Logger) *Copies {
+	return &Copies{world: w, log: log, all: make(map[*copying]struct{})}
+}
+
+// Copy brings files here, see [control.Files].
+func (s *Copies) Copy(ctx context.Context, req control.CopyRequest, event func(control.CopyEvent)) error {
 	if len(req.Sources) == 0 {
 		return &peer.Error{Op: "copy", Kind: peer.Usage, Err: errors.New("there is nothing to copy")}
 	}
-	c := &copying{d: d, req: req, event: event, started: time.Now()}
-	defer d.copies.add(c)()
+	c := &copying{world: s.world, log: s.log, req: req, event: event, started: time.Now(), sources: make(map[peer.ID]*control.CopySource)}
+	defer s.add(c)()
 	stop := c.tick(ctx)
 	err := c.all(ctx)
 	stop()
@@ -42,8 +85,8 @@ func (d *daemon) Copy(ctx context.Context, req control.CopyRequest, event func(c
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last := c.sum
-	last.Event = control.CopyProgress
+	last := c.now()
+	last.Waiting = ""
 	if err == nil {
 		last.Event = control.CopyDone
 	}
@@ -53,17 +96,20 @@ func (d *daemon) Copy(ctx context.Context, req control.CopyRequest, event func(c
 
 // copying is one running copy.
 type copying struct {
-	d       *daemon
+	world   World
+	log     *slog.Logger
 	req     control.CopyRequest
 	event   func(control.CopyEvent)
 	started time.Time
 
 	mu         sync.Mutex
 	sum        control.CopyEvent // running sums
+	moves      int               // counts what changed sum
+	sources    map[peer.ID]*control.CopySource
 	failed     int64
 	failedDirs int64                   // of these
 	first      error                   // of the failures
-	at         place                   // the source under way
+	at         Place                   // the source under way
 	target     string                  // its local folder
 	end        context.CancelCauseFunc // ends it
 }
@@ -76,7 +122,7 @@ func (c *copying) tick(ctx context.Context) (stop func()) {
 		defer close(done)
 		t := time.NewTicker(100 * time.Millisecond)
 		defer t.Stop()
-		var told control.CopyEvent
+		told := 0
 		for {
 			select {
 			case <-t.C:
@@ -84,10 +130,9 @@ func (c *copying) tick(ctx context.Context) (stop func()) {
 				return
 			}
 			c.mu.Lock()
-			if now := c.sum; now != told {
-				told = now
-				now.Event = control.CopyProgress
-				c.event(now)
+			if c.moves != told {
+				told = c.moves
+				c.event(c.now())
 			}
 			c.mu.Unlock()
 		}
@@ -148,27 +193,28 @@ func (c *copying) source(ctx context.Context, ref control.Ref, into bool) error 
 			return err
 		}
 		c.mu.Lock()
-		had := c.at.peer.ID != ""
+		had := c.at.Peer.ID != ""
 		if had {
 			c.sum = before
+			c.moves++
 		}
 		c.mu.Unlock()
 		if !had {
 			return err // there never was a right
 		}
-		if _, again := c.d.find(ctx, ref); again != nil {
+		if _, again := c.world.Find(ctx, ref); again != nil {
 			return err
 		}
 	}
 }
 
 func (c *copying) try(ctx context.Context, ref control.Ref, into bool) error {
-	at, err := c.d.find(ctx, ref)
+	at, err := c.world.Find(ctx, ref)
 	if err != nil {
 		return err
 	}
-	fsys := c.d.client.FS(at.access, at.label())
-	e, err := fsys.Stat(ctx, at.path)
+	fsys := c.world.FS(at)
+	e, err := fsys.Stat(ctx, at.Path)
 	if err != nil {
 		return err
 	}
@@ -189,10 +235,10 @@ func (c *copying) try(ctx context.Context, ref control.Ref, into bool) error {
 	c.mu.Lock()
 	c.at, c.target, c.end = at, folder, end
 	c.mu.Unlock()
-	f := fetch.New(ctx, c.d.source(at), fetch.Options{Lanes: copyLanes, Patience: patience, Progress: c, Log: c.d.log})
+	f := c.world.Fetch(ctx, at, c.req.Limit, fetch.Options{Lanes: lanes, First: 1, Patience: patience, Progress: c, Waiting: c.wait})
 	defer f.Close()
 	items := func(yield func(fetch.Item, error) bool) { c.items(ctx, e, fsys, name, yield) }
-	return c.d.ended(at, f.Tree(ctx, items, dst, c.req.Force, c))
+	return c.world.Ended(at, f.Tree(ctx, items, dst, c.req.Force, c))
 }
 
 // patience is how long a copy waits for a peer that went away.
@@ -210,7 +256,7 @@ func (c *copying) items(ctx context.Context, e share.Entry, fsys *remote.FS, nam
 		}
 		it := c.item(e2, e.Path, name)
 		if err := localName(e2.Name()); err != nil {
-			c.Failed(it, &peer.Error{Path: c.at.label() + "/" + e2.Path.String(), Kind: peer.Other, Err: err, Hint: "this computer can't hold such a name"})
+			c.Failed(it, &peer.Error{Path: c.at.Label() + "/" + e2.Path.String(), Kind: peer.Other, Err: err, Hint: "this computer can't hold such a name"})
 			continue
 		}
 		if !yield(it, nil) {
@@ -228,6 +274,7 @@ func (c *copying) item(e share.Entry, base share.Path, name string) fetch.Item {
 	}
 	if !it.Dir {
 		c.mu.Lock()
+		c.moves++
 		c.sum.TotalFiles++
 		c.sum.TotalBytes += e.Size
 		c.mu.Unlock()
@@ -243,17 +290,67 @@ func localName(name string) error {
 	return nil
 }
 
+// now is how far the copy is. c.mu is held.
+func (c *copying) now() control.CopyEvent {
+	ev := c.sum
+	ev.Event = control.CopyProgress
+	ev.Sources = make([]control.CopySource, 0, len(c.sources))
+	for _, s := range c.sources {
+		ev.Sources = append(ev.Sources, *s)
+	}
+	slices.SortFunc(ev.Sources, func(a, b control.CopySource) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Peer, b.Peer))
+	})
+	return ev
+}
+
+// from is what is known of a source. c.mu is held.
+func (c *copying) from(id peer.ID) *control.CopySource {
+	s := c.sources[id]
+	if s == nil {
+		s = &control.CopySource{Peer: id.String(), Name: c.world.NameOf(id), Owner: id == c.at.Peer.ID}
+		c.sources[id] = s
+	}
+	return s
+}
+
 // Got adds bytes that were fetched.
-func (c *copying) Got(_ string, n int64) {
+func (c *copying) Got(from peer.ID, _ string, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.moves++
+	c.sum.Waiting = ""
 	c.sum.Bytes += n
+	c.from(from).Bytes += n
+}
+
+// Bad counts a piece that came wrong.
+func (c *copying) Bad(from peer.ID, banned bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moves++
+	if s := c.from(from); banned {
+		s.Banned = true
+	} else {
+		s.Bad++
+	}
+}
+
+// wait takes note of why nothing arrives.
+func (c *copying) wait(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if peer.KindOf(why) == peer.Unreachable {
+		c.moves++
+		c.sum.Waiting = fmt.Sprintf("%s can't be reached; waiting for it", c.at.Ref.PeerRef())
+	}
 }
 
 // Had adds bytes that were here already.
 func (c *copying) Had(_ string, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.moves++
 	c.sum.Bytes += n
 	c.sum.Had += n
 }
@@ -262,6 +359,7 @@ func (c *copying) Had(_ string, n int64) {
 func (c *copying) Done(it fetch.Item, root transfer.Hash) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.moves++
 	c.sum.Files++
 	if !c.req.Each {
 		return
@@ -296,7 +394,7 @@ func (c *copying) Failed(it fetch.Item, err error) {
 func (c *copying) about(event string, it fetch.Item) control.CopyEvent {
 	ev := c.sum
 	ev.Event, ev.Size = event, it.Size
-	ev.Source = c.at.ref
+	ev.Source = c.at.Ref
 	for _, name := range it.Path {
 		ev.Source = ev.Source.Join(name)
 	}
@@ -304,18 +402,10 @@ func (c *copying) about(event string, it fetch.Item) control.CopyEvent {
 	return ev
 }
 
-// copies are the running copies. The zero copies is ready.
-type copies struct {
-	mu  sync.Mutex
-	all map[*copying]struct{}
-}
-
-func (s *copies) add(c *copying) (remove func()) {
+// add enters a running copy.
+func (s *Copies) add(c *copying) (remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all == nil {
-		s.all = make(map[*copying]struct{})
-	}
 	s.all[c] = struct{}{}
 	return func() {
 		s.mu.Lock()
@@ -324,14 +414,15 @@ func (s *copies) add(c *copying) (remove func()) {
 	}
 }
 
-func (s *copies) list() []control.Transfer {
+// List tells of all running copies, oldest first.
+func (s *Copies) List() []control.Transfer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := []control.Transfer{}
 	for c := range s.all {
 		c.mu.Lock()
 		out = append(out, control.Transfer{
-			Direction: "in", Ref: c.req.Sources[0], Peer: c.at.peer.ID.String(), Bytes: c.sum.Bytes, Total: c.sum.TotalBytes, Started: control.At(c.started),
+			Direction: "in", Ref: c.req.Sources[0], Peer: c.at.Peer.ID.String(), Bytes: c.sum.Bytes, Total: c.sum.TotalBytes, Started: control.At(c.started),
 		})
 		c.mu.Unlock()
 	}

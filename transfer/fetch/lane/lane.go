@@ -1,9 +1,9 @@
-// Package fetch gets files from a peer: requests go out ahead of their answers on a few streams (lanes), each answer is
-// received, hashed and written by the goroutine that reads it, and nothing takes its final name unverified.
+// Package lane asks one source for pieces and files: requests go out ahead of their answers on a few streams (lanes), each on
+// a connection of its own, and each answer is taken by the goroutine that reads it.
 //
 // A lane that breaks is opened again, and what it still owed is asked for anew, until nothing was heard for
 // [Options.Patience].
-package fetch
+package lane
 
 import (
 	"context"
@@ -25,7 +25,7 @@ import (
 	"github.com/peerd/peerd/transfer/transferpb"
 )
 
-// Source is one share of one peer.
+// Source is one share at one peer that has files of it.
 type Source struct {
 	Opener peer.Opener
 	Peer   peer.ID
@@ -35,13 +35,17 @@ type Source struct {
 	Grant func(context.Context) ([]byte, error)
 }
 
-// Options of a [Fetcher].
+// Options of [Open].
 type Options struct {
-	Lanes    int           // connections; default 2
-	Patience time.Duration // how long to try while nothing arrives; default 2 minutes
-	Progress transfer.Progress
-	Waiting  func(error) // told when a lane breaks and is tried again; may be nil
-	Log      *slog.Logger
+	Lanes    int           // connections
+	First    int           // the number of the first of them, see [peer.Opener]
+	Patience time.Duration // how long to try while nothing arrives
+	// Heard is when something arrived last, in Unix nanoseconds: of this source, or of all that the user waits for.
+	Heard   *atomic.Int64
+	Waiting func(error) // told when a lane breaks and is tried again; may be nil
+	// Pace lets n bytes be read now, or later; may be nil.
+	Pace func(ctx context.Context, n int) error
+	Log  *slog.Logger
 }
 
 // Bounds of what is asked for at once.
@@ -51,35 +55,32 @@ const (
 	maxQueue   = 4096     // requests that wait for a lane
 )
 
-// stall is how long a lane may be silent while it owes something.
-const stall = 20 * time.Second
+// Stall is how long a source may be silent while it owes something.
+const Stall = 20 * time.Second
 
-// maxBad is how often a piece is asked for again whose bytes were wrong.
-const maxBad = 3
-
-// job is one request and what becomes of its answer. A job is used by one lane at a time.
-type job interface {
-	// request fills in what to ask for; file has share and grant set.
-	request(*transferpb.GetRequest)
-	// cost is how many bytes the answer will have.
-	cost() int64
-	// receive takes an answer. It reads all of the body, or returns an error that breaks the lane.
-	receive(r *transferpb.GetReply, body io.Reader, s *scratch) error
-	// fail ends the job with an error that another try would not mend.
-	fail(error)
-	// over reports whether an answer is of no use any more, so that it need not be asked for again.
-	over() bool
+// Job is one request and what becomes of its answer. A job is used by one lane at a time.
+type Job interface {
+	// Request fills in what to ask for; file has share and grant set.
+	Request(*transferpb.GetRequest)
+	// Cost is how many bytes the answer will have.
+	Cost() int64
+	// Receive takes an answer. It reads all of the body, or returns an error that breaks the lane.
+	Receive(r *transferpb.GetReply, body io.Reader, s *Scratch) error
+	// Fail ends the job with an error that another try would not mend.
+	Fail(error)
+	// Over reports whether an answer is of no use any more, so that it need not be asked for again.
+	Over() bool
 }
 
-// scratch is what a lane keeps for its jobs.
-type scratch struct {
-	hasher manifest.Hasher
-	step   []byte // manifest.Step bytes
-	whole  []byte // grows to a small file's size
+// Scratch is what a lane keeps for its jobs.
+type Scratch struct {
+	Hasher manifest.Hasher
+	Step   []byte // manifest.Step bytes
+	Whole  []byte // grows to a small file's size
 }
 
-// Fetcher fetches from one source. Its methods may be called at the same time.
-type Fetcher struct {
+// Lanes are the lanes to one source. Their methods may be called at the same time.
+type Lanes struct {
 	src  Source
 	opts Options
 
@@ -87,30 +88,18 @@ type Fetcher struct {
 	cancel context.CancelCauseFunc
 	lanes  sync.WaitGroup
 
-	heard atomic.Int64 // when something arrived last, in Unix nanoseconds
-
 	mu    sync.Mutex
 	wake  *sync.Cond
-	queue []job
+	queue []Job
 }
 
-// New starts a Fetcher, which works until Close or until ctx ends.
-func New(ctx context.Context, src Source, opts Options) *Fetcher {
-	if opts.Lanes == 0 {
-		opts.Lanes = 2
-	}
-	if opts.Patience == 0 {
-		opts.Patience = 2 * time.Minute
-	}
-	if opts.Progress == nil {
-		opts.Progress = nobody{}
-	}
-	f := &Fetcher{src: src, opts: opts}
+// Open starts lanes, which work until Close or until ctx ends.
+func Open(ctx context.Context, src Source, opts Options) *Lanes {
+	f := &Lanes{src: src, opts: opts}
 	f.wake = sync.NewCond(&f.mu)
 	f.ctx, f.cancel = context.WithCancelCause(ctx)
-	f.heard.Store(time.Now().UnixNano())
 	for i := range opts.Lanes {
-		f.lanes.Go(func() { f.lane(i + 1) })
+		f.lanes.Go(func() { f.lane(opts.First + i) })
 	}
 	context.AfterFunc(f.ctx, func() {
 		f.mu.Lock()
@@ -120,8 +109,11 @@ func New(ctx context.Context, src Source, opts Options) *Fetcher {
 	return f
 }
 
+// Context ends when the lanes do, by Close or for the reason that is its cause.
+func (f *Lanes) Context() context.Context { return f.ctx }
+
 // Close ends the lanes. Jobs that are not done fail.
-func (f *Fetcher) Close() {
+func (f *Lanes) Close() {
 	f.cancel(errEnded)
 	f.lanes.Wait()
 	f.mu.Lock()
@@ -129,14 +121,14 @@ func (f *Fetcher) Close() {
 	f.queue = nil
 	f.mu.Unlock()
 	for _, j := range left {
-		j.fail(context.Cause(f.ctx))
+		j.Fail(context.Cause(f.ctx))
 	}
 }
 
 var errEnded = errors.New("the transfer was ended")
 
-// push queues a job. With wait it waits while too many are queued.
-func (f *Fetcher) push(j job, wait bool) error {
+// Push queues a job. With wait it waits while too many are queued.
+func (f *Lanes) Push(j Job, wait bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for wait && len(f.queue) >= maxQueue && f.ctx.Err() == nil {
@@ -150,29 +142,29 @@ func (f *Fetcher) push(j job, wait bool) error {
 	return nil
 }
 
-// again puts jobs back in front of the queue.
-func (f *Fetcher) again(jobs ...job) {
+// Again puts jobs back in front of the queue.
+func (f *Lanes) Again(jobs ...Job) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.queue = append(jobs, f.queue...)
 	f.wake.Broadcast()
 }
 
-// lane runs one lane until the Fetcher ends.
-func (f *Fetcher) lane(n int) {
-	s := &scratch{step: make([]byte, manifest.Step)}
+// lane runs one lane until the lanes end.
+func (f *Lanes) lane(n int) {
+	s := &Scratch{Step: make([]byte, manifest.Step)}
 	var since time.Time // of the first of the breaks with nothing heard between them
 	var wait time.Duration
 	for f.need() {
 		owed, err := f.converse(n, s)
-		f.again(owed...)
+		f.Again(owed...)
 		if f.ctx.Err() != nil || err == nil {
 			continue
 		}
-		if time.Unix(0, f.heard.Load()).After(since) {
+		if time.Unix(0, f.opts.Heard.Load()).After(since) {
 			since, wait = time.Now(), 0
 		}
-		if final(err) || time.Since(since) > f.opts.Patience {
+		if Final(err) || time.Since(since) > f.opts.Patience {
 			f.cancel(err)
 			return
 		}
@@ -188,8 +180,8 @@ func (f *Fetcher) lane(n int) {
 	}
 }
 
-// final reports whether trying again is pointless.
-func final(err error) bool {
+// Final reports whether trying again is pointless.
+func Final(err error) bool {
 	switch peer.KindOf(err) {
 	case peer.Denied, peer.NotFound, peer.Integrity, peer.Usage:
 		return true
@@ -198,7 +190,7 @@ func final(err error) bool {
 }
 
 // need waits until there is something to ask for.
-func (f *Fetcher) need() bool {
+func (f *Lanes) need() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for !f.queued() && f.ctx.Err() == nil {
@@ -208,9 +200,9 @@ func (f *Fetcher) need() bool {
 }
 
 // queued reports whether there is a job in front of the queue, after those that are over are taken off. f.mu is held.
-func (f *Fetcher) queued() bool {
+func (f *Lanes) queued() bool {
 	n := len(f.queue)
-	for len(f.queue) > 0 && f.queue[0].over() {
+	for len(f.queue) > 0 && f.queue[0].Over() {
 		f.queue = f.queue[1:]
 	}
 	if len(f.queue) < n {
@@ -221,15 +213,15 @@ func (f *Fetcher) queued() bool {
 
 // conversation is one stream's worth of a lane. The asking goroutine appends to owed, the reading one takes from it.
 type conversation struct {
-	f      *Fetcher
+	f      *Lanes
 	stream peer.Stream
-	owed   []job // guarded by f.mu, like all below
+	owed   []Job // guarded by f.mu, like all below
 	bytes  int64
 	broken bool
 }
 
 // converse asks and reads on one stream until it breaks, and gives back what is still owed.
-func (f *Fetcher) converse(lane int, s *scratch) ([]job, error) {
+func (f *Lanes) converse(lane int, s *Scratch) ([]Job, error) {
 	st, err := f.src.Opener.Open(f.ctx, f.src.Peer, serve.GetProtocol, lane)
 	if err != nil {
 		return nil, err
@@ -252,16 +244,16 @@ func (f *Fetcher) converse(lane int, s *scratch) ([]job, error) {
 }
 
 // take waits for a job and room in the window for it, and owes it.
-func (c *conversation) take(wait bool) job {
+func (c *conversation) take(wait bool) Job {
 	f := c.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.ctx.Err() == nil && !c.broken {
-		if f.queued() && len(c.owed) < maxPending && (c.bytes == 0 || c.bytes+f.queue[0].cost() <= window) {
+		if f.queued() && len(c.owed) < maxPending && (c.bytes == 0 || c.bytes+f.queue[0].Cost() <= window) {
 			j := f.queue[0]
 			f.queue = f.queue[1:]
 			c.owed = append(c.owed, j)
-			c.bytes += j.cost()
+			c.bytes += j.Cost()
 			f.wake.Broadcast()
 			return j
 		}
@@ -283,7 +275,7 @@ func (c *conversation) ask() error {
 		j := c.take(len(out) == 0)
 		if j == nil || len(out) >= batch {
 			if len(out) > 0 {
-				if err := c.stream.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+				if err := c.stream.SetWriteDeadline(time.Now().Add(Stall)); err != nil {
 					return err
 				}
 				if _, err := c.stream.Write(out); err != nil {
@@ -307,7 +299,7 @@ func (c *conversation) ask() error {
 		if string(grant) != string(shown) {
 			req.File.Grant, shown = grant, grant
 		}
-		j.request(req)
+		j.Request(req)
 		if out, err = wire.AppendMsg(out, req); err != nil {
 			c.stream.Reset()
 			return err
@@ -316,7 +308,7 @@ func (c *conversation) ask() error {
 }
 
 // next waits for something owed.
-func (c *conversation) next() job {
+func (c *conversation) next() Job {
 	f := c.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -330,37 +322,41 @@ func (c *conversation) next() job {
 }
 
 // settle takes the first job off what is owed.
-func (c *conversation) settle(j job) {
+func (c *conversation) settle(j Job) {
 	f := c.f
-	f.heard.Store(time.Now().UnixNano())
+	f.opts.Heard.Store(time.Now().UnixNano())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c.owed = c.owed[1:]
-	c.bytes -= j.cost()
+	c.bytes -= j.Cost()
 	f.wake.Broadcast()
 }
 
 // maxReply is the largest header of an answer, in bytes.
 const maxReply = 8 << 10
 
-// read takes answers until the stream breaks or the Fetcher ends.
-func (c *conversation) read(s *scratch) error {
+// read takes answers until the stream breaks or the lanes end.
+func (c *conversation) read(s *Scratch) error {
 	f := c.f
-	in := wire.NewReader(&alive{c.stream})
+	in := wire.NewReader(Alive(c.stream))
 	var reply transferpb.GetReply
 	for {
 		j := c.next()
 		if j == nil {
 			return nil
 		}
-		if err := f.read(in, &reply, maxReply); err != nil {
+		if err := Read(in, &reply, maxReply, f.src.Label); err != nil {
 			return err
 		}
 		if reply.Length > transfer.MaxFile || (reply.Error != nil && reply.Length > 0) {
 			return f.nonsense(fmt.Errorf("an answer of %d bytes", reply.Length))
 		}
-		body := &io.LimitedReader{R: in, N: int64(reply.Length)}
-		if err := j.receive(&reply, body, s); err != nil {
+		var from io.Reader = in
+		if f.opts.Pace != nil {
+			from = &paced{in, f}
+		}
+		body := &io.LimitedReader{R: from, N: int64(reply.Length)}
+		if err := j.Receive(&reply, body, s); err != nil {
 			return err
 		}
 		if body.N > 0 {
@@ -370,32 +366,48 @@ func (c *conversation) read(s *scratch) error {
 	}
 }
 
-// read reads a message. One that can't be read was not cut short by the network, which proves what it carries: it is a lie.
-func (f *Fetcher) read(in *wire.Reader, m proto.Message, limit int) error {
+// paced is a stream that is read no faster than [Options.Pace] lets it.
+type paced struct {
+	io.Reader
+	f *Lanes
+}
+
+func (p *paced) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	if n > 0 {
+		if err := p.f.opts.Pace(p.f.ctx, n); err != nil {
+			return n, err
+		}
+	}
+	return n, err
+}
+
+// nonsense is the error of a source that does not speak as it must. It is final.
+func (f *Lanes) nonsense(err error) error { return Nonsense(f.src.Label, err) }
+
+// Nonsense is the error of a source, called label, that does not speak as it must. It is final.
+func Nonsense(label string, err error) error {
+	return &peer.Error{Path: label, Kind: peer.Integrity, Err: fmt.Errorf("the source's answer makes no sense: %w", err)}
+}
+
+// Read reads a message of a source. One that can't be read was not cut short by the network, which proves what it carries:
+// it is a lie.
+func Read(in *wire.Reader, m proto.Message, limit int, label string) error {
 	err := in.ReadMsg(m, limit)
 	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLong) {
-		return f.nonsense(err)
+		return Nonsense(label, err)
 	}
 	return err
 }
 
-// nonsense is the error of a source that does not speak as it must. It is final.
-func (f *Fetcher) nonsense(err error) error {
-	return &peer.Error{Path: f.src.Label, Kind: peer.Integrity, Err: fmt.Errorf("the source's answer makes no sense: %w", err)}
-}
+// Alive makes silence of more than [Stall] on a stream an error.
+func Alive(s peer.Stream) peer.Stream { return &alive{s} }
 
-// alive is a stream on which silence is an error.
 type alive struct{ peer.Stream }
 
 func (a *alive) Read(b []byte) (int, error) {
-	if err := a.SetReadDeadline(time.Now().Add(stall)); err != nil {
+	if err := a.SetReadDeadline(time.Now().Add(Stall)); err != nil {
 		return 0, err
 	}
 	return a.Stream.Read(b)
 }
-
-// nobody is told of no progress.
-type nobody struct{}
-
-func (nobody) Got(string, int64) {}
-func (nobody) Had(string, int64) {}

@@ -1,0 +1,155 @@
+package serve
+
+import (
+	"context"
+	"crypto/hmac"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/grant"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/seed"
+	"github.com/peerd/peerd/transfer/serve"
+)
+
+// skew is how far the clocks of an owner and of a seed may be apart before the seed serves nobody.
+const skew = 2 * time.Minute
+
+// Seeds lets others in to what this peer fetched from the shares of others, by grants of the shares' owners. It knows an
+// epoch by the grants that it is shown and by what the owner tells it, so that a right which the owner took away ends here
+// when either arrives, and with the grant's life at the latest. It is safe for concurrent use.
+type Seeds struct {
+	shelf Shelf
+	own   func(ctx context.Context, owner peer.ID, name string) ([]byte, error)
+	now   func() time.Time
+
+	mu     sync.Mutex
+	epochs map[seed.Share]grant.Epochs
+}
+
+// Shelf is what was fetched.
+type Shelf interface {
+	Shares() []seed.Known
+	Open(f transfer.File) (serve.Partial, error)
+}
+
+var (
+	_ serve.Authorizer = (*Seeds)(nil)
+	_ serve.Topics     = (*Seeds)(nil)
+)
+
+// NewSeeds makes the gate to what is on a shelf. own gives this peer's own grant for a share.
+func NewSeeds(shelf Shelf, own func(ctx context.Context, owner peer.ID, name string) ([]byte, error), now func() time.Time) *Seeds {
+	return &Seeds{shelf: shelf, own: own, now: now, epochs: make(map[seed.Share]grant.Epochs)}
+}
+
+// Enter opens what a peer shows as its grant for a share. Of several owners whose shares have the same ID it is the one
+// who signed.
+func (s *Seeds) Enter(sealed []byte, holder peer.ID, id transfer.ShareID) (serve.Pass, error) {
+	for _, k := range s.shelf.Shares() {
+		if k.ID != id {
+			continue
+		}
+		g, err := grant.Open(sealed, k.Owner)
+		if err != nil || g.Share != id || g.Holder != holder {
+			continue
+		}
+		p := &seedPass{seeds: s, share: k.Share, grant: g}
+		s.raise(k.Share, func(e grant.Epochs) grant.Epochs { return e.Raised(g) })
+		if err := p.Check(); err != nil {
+			return nil, err
+		}
+		return p, nil
+	}
+	return nil, refused()
+}
+
+// Raise takes in what the owner of a share says of its epochs.
+func (s *Seeds) Raise(sh seed.Share, now grant.Epochs) {
+	s.raise(sh, func(e grant.Epochs) grant.Epochs {
+		return grant.Epochs{Read: max(e.Read, now.Read), Full: max(e.Full, now.Full)}
+	})
+}
+
+func (s *Seeds) raise(sh seed.Share, how func(grant.Epochs) grant.Epochs) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.epochs[sh] = how(s.epochs[sh])
+}
+
+// Grant shows this peer's own right to who names the topic of a share.
+func (s *Seeds) Grant(ctx context.Context, topic []byte) ([]byte, error) {
+	for _, k := range s.shelf.Shares() {
+		if len(k.Secret) > 0 && hmac.Equal(serve.Topic(k.Secret), topic) {
+			return s.own(ctx, k.Owner, k.Name)
+		}
+	}
+	return nil, refused()
+}
+
+// CheckSource says until when a grant, which another peer shows, makes it a source of a share for others.
+func CheckSource(sealed []byte, holder, owner peer.ID, id share.ID, now time.Time) (time.Time, error) {
+	g, err := grant.Open(sealed, owner)
+	if err != nil {
+		return time.Time{}, err
+	}
+	// Its epoch is not known here: the owner names nobody whose right it took away.
+	epochs := grant.Epochs{}.Raised(g)
+	return g.Expires, grant.Check(g, grant.Want{Share: id, Holder: holder, Need: share.Read, Epochs: epochs, Now: lenient(g, now)})
+}
+
+// lenient is the time that a grant is checked at by somebody else than its owner, whose clock may go before ours.
+func lenient(g grant.Grant, now time.Time) time.Time {
+	if now.Before(g.NotBefore) && g.NotBefore.Sub(now) <= skew {
+		return g.NotBefore
+	}
+	return now
+}
+
+// seedPass is a grant that was found good.
+type seedPass struct {
+	seeds *Seeds
+	share seed.Share
+	grant grant.Grant
+}
+
+// Owner is the share's.
+func (p *seedPass) Owner() peer.ID { return p.share.Owner }
+
+// Check says whether files may still be read.
+func (p *seedPass) Check() error {
+	p.seeds.mu.Lock()
+	epochs := p.seeds.epochs[p.share]
+	p.seeds.mu.Unlock()
+	want := grant.Want{Share: p.share.ID, Holder: p.grant.Holder, Need: share.Read, Epochs: epochs, Now: lenient(p.grant, p.seeds.now())}
+	if grant.Check(p.grant, want) != nil {
+		return refused()
+	}
+	return nil
+}
+
+// Open opens a file of the share that was fetched.
+func (p *seedPass) Open(_ context.Context, components []string, v transfer.Version) (serve.File, error) {
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
+	if _, err := share.ParsePath(components); err != nil {
+		return nil, err
+	}
+	return p.seeds.shelf.Open(transfer.File{Owner: p.share.Owner, Share: p.share.ID, Path: components, Version: v})
+}
+
+// Either lets in who is let in by one or the other.
+func Either(first, second serve.Authorizer) serve.Authorizer { return either{first, second} }
+
+type either struct{ first, second serve.Authorizer }
+
+// Enter asks both.
+func (e either) Enter(sealed []byte, holder peer.ID, id transfer.ShareID) (serve.Pass, error) {
+	if p, err := e.first.Enter(sealed, holder, id); err == nil {
+		return p, nil
+	}
+	return e.second.Enter(sealed, holder, id)
+}

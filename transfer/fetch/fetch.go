@@ -1,0 +1,136 @@
+// Package fetch gets files from everybody who may give them. Small files come from the owner of their share, asked for on a
+// few lanes ahead of their answers. A large file is a swarm of its own: package swarm decides which piece is asked of whom,
+// here that is done. Each answer is received, hashed and written by the goroutine that reads it, and nothing takes its
+// final name unverified.
+package fetch
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire/wirepb"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch/lane"
+	"github.com/peerd/peerd/transfer/fetch/pull"
+	"github.com/peerd/peerd/transfer/swarm"
+)
+
+// Source is one share at its owner.
+type Source = lane.Source
+
+// Options of a [Fetcher].
+type Options struct {
+	Lanes    int           // connections to the owner; default 2
+	First    int           // the number of the first of them, see [peer.Opener]; 0 is that of short exchanges
+	Patience time.Duration // how long to try while nothing arrives; default 2 minutes
+	Progress transfer.Progress
+	Waiting  func(error) // told when the owner can't be reached and is tried again; may be nil
+	Pace     func(ctx context.Context, from peer.ID, n int) error
+	Sources  Sources
+	Shelf    pull.Shelf // nil keeps and gives on nothing
+	Log      *slog.Logger
+}
+
+// Sources is what it takes to have sources besides the owner.
+type Sources = pull.Sources
+
+// Fetcher fetches from one share. Its methods may be called at the same time.
+type Fetcher struct {
+	src   Source
+	opts  Options
+	owner *lane.Lanes
+
+	ctx    context.Context // ends with Close, or with the reason why the owner's lanes ended
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	heard atomic.Int64 // when something arrived last, in Unix nanoseconds
+
+	bans pull.Bans
+}
+
+// New starts a Fetcher, which works until Close or until ctx ends.
+func New(ctx context.Context, src Source, opts Options) *Fetcher {
+	if opts.Lanes == 0 {
+		opts.Lanes = 2
+	}
+	if opts.Patience == 0 {
+		opts.Patience = 2 * time.Minute
+	}
+	if opts.Progress == nil {
+		opts.Progress = nobody{}
+	}
+	if opts.Shelf == nil {
+		opts.Shelf = noShelf{}
+	}
+	f := &Fetcher{src: src, opts: opts}
+	f.heard.Store(time.Now().UnixNano())
+	all, cancel := context.WithCancel(ctx)
+	f.cancel = cancel
+	f.owner = lane.Open(all, src, lane.Options{
+		Lanes: opts.Lanes, First: opts.First, Patience: opts.Patience, Heard: &f.heard, Waiting: opts.Waiting, Pace: f.pace(src.Peer), Log: opts.Log,
+	})
+	f.ctx = f.owner.Context()
+	return f
+}
+
+// pace is what holds back the lanes to a source.
+func (f *Fetcher) pace(from peer.ID) func(context.Context, int) error {
+	if f.opts.Pace == nil {
+		return nil
+	}
+	return func(ctx context.Context, n int) error { return f.opts.Pace(ctx, from, n) }
+}
+
+// Close ends the lanes. Files that are not done fail.
+func (f *Fetcher) Close() {
+	f.owner.Close()
+	f.cancel()
+	f.tasks.Wait()
+}
+
+// seedLane is the connection that pieces of sources besides the owner come on.
+const seedLane = 1
+
+// pull starts to bring a large file.
+func (f *Fetcher) pull(ctx context.Context, ms *manifestStream, to pull.Sink, grow pull.Growing, plan swarm.Options) *pull.Pull {
+	path := ms.path
+	return pull.Start(ctx, pull.Config{
+		File: f.file(ms), Layout: ms.layout, Label: f.label(path), Plan: plan,
+		Source: f.src, Owner: f.owner, Sources: f.opts.Sources, Bans: &f.bans,
+		Lanes: func(id peer.ID) lane.Options {
+			return lane.Options{Lanes: 1, First: seedLane, Patience: -1, Heard: &f.heard, Pace: f.pace(id), Log: f.opts.Log}
+		},
+		Sink: to, Growing: grow, Shelf: f.opts.Shelf, Progress: f.opts.Progress, Log: f.opts.Log,
+		Refusal: func(e *wirepb.Error) error { return f.refusal(e, path) },
+		Changed: func(ctx context.Context) error { return f.stillThere(ctx, path, ms.state.Version) },
+	})
+}
+
+// nobody is told of no progress.
+type nobody struct{}
+
+func (nobody) Got(peer.ID, string, int64) {}
+func (nobody) Had(string, int64)          {}
+func (nobody) Bad(peer.ID, bool)          {}
+
+// noShelf keeps nothing.
+type noShelf struct{}
+
+func (noShelf) Piece(transfer.File, transfer.Layout, int, transfer.Hash, []byte) ([]byte, bool) {
+	return nil, false
+}
+func (noShelf) Keep(transfer.Hash, []byte)                                     {}
+func (noShelf) Begin(transfer.File, transfer.Layout, io.ReaderAt) pull.Growing { return noGrowing{} }
+func (noShelf) Secret(transfer.File, []byte)                                   {}
+
+type noGrowing struct{}
+
+func (noGrowing) Add(int)                          {}
+func (noGrowing) Finish(transfer.Manifest, string) {}
+func (noGrowing) Close()                           {}

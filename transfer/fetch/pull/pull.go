@@ -1,0 +1,382 @@
+// Package pull brings one large file from everybody who has pieces of it: package swarm decides who is asked for which, here
+// that is done. Whatever a source says of itself is a hint; what it sends is verified by the piece's hash before anything
+// else is made of it.
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire/wirepb"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch/lane"
+	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/swarm"
+)
+
+// Sources is what it takes to have sources besides the owner. The zero Sources has none.
+type Sources struct {
+	// Check says until when the grant that another peer shows makes it a source of the share. Without it only the owner is
+	// asked.
+	Check func(sealed []byte, holder peer.ID) (until time.Time, err error)
+	// Meet is told where a source may be reached; may be nil.
+	Meet func(id peer.ID, addrs []peer.Addr)
+	// Find gives sources of the share that nobody named, once the secret of its topics is known; may be nil.
+	Find func(ctx context.Context, secret []byte, found func(peer.ID))
+	// Addrs is where this peer may be reached itself; nil if it gives nothing on.
+	Addrs func() []peer.Addr
+}
+
+// Shelf keeps what was fetched, to be given on and to be had again.
+type Shelf interface {
+	// Piece gives piece i of a file, of any origin, that has this hash. It is not verified. buf holds it, if it is large
+	// enough.
+	Piece(f transfer.File, l transfer.Layout, i int, want transfer.Hash, buf []byte) ([]byte, bool)
+	// Keep keeps a verified piece for another time.
+	Keep(want transfer.Hash, data []byte)
+	// Begin gives on a file that grows in r, from now until the Growing ends.
+	Begin(f transfer.File, l transfer.Layout, r io.ReaderAt) Growing
+	// Secret keeps the secret of the share's topics.
+	Secret(f transfer.File, secret []byte)
+}
+
+// Growing is a file of which pieces arrive. One of Finish and Close ends it.
+type Growing interface {
+	// Add says that piece i is there, verified.
+	Add(i int)
+	// Finish says that the file is whole: by the name of a local file, or, where that is empty, with its pieces kept.
+	Finish(m transfer.Manifest, name string)
+	// Close gives it up; after Finish it does nothing.
+	Close()
+}
+
+// Sink is where the bytes of a file go.
+type Sink interface {
+	// WriteAt takes bytes that are verified, or, of a piece longer than manifest.Step, will be.
+	WriteAt(b []byte, off int64) (int, error)
+	// Here is told of each piece that is there and verified, from any goroutine.
+	Here(i int)
+}
+
+// Bans are the sources that gave wrong bytes. The zero Bans is ready, and safe for concurrent use.
+type Bans struct {
+	mu  sync.Mutex
+	all map[peer.ID]bool
+}
+
+func (b *Bans) add(id peer.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.all == nil {
+		b.all = make(map[peer.ID]bool)
+	}
+	b.all[id] = true
+}
+
+func (b *Bans) has(id peer.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all[id]
+}
+
+// Config says what is pulled, where to, and by what means.
+type Config struct {
+	File   transfer.File
+	Layout transfer.Layout
+	Label  string // how the file is called in messages
+	Plan   swarm.Options
+
+	Source lane.Source                // the owner
+	Owner  *lane.Lanes                // to the owner
+	Lanes  func(peer.ID) lane.Options // to another source
+	Sources
+	Bans *Bans
+
+	Sink     Sink
+	Growing  Growing
+	Shelf    Shelf
+	Progress transfer.Progress
+	// Refusal makes an error of what the owner says of the file.
+	Refusal func(*wirepb.Error) error
+	// Changed tells whether the owner has another version of the file by now, in an error that another try would not mend.
+	Changed func(context.Context) error
+	Log     *slog.Logger
+}
+
+// Pull is one large file on its way.
+type Pull struct {
+	Config
+	begun  time.Time
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	done   chan struct{} // closed when every piece is here, or err is set
+	ticked chan struct{} // holds a token when the next tick may be another
+
+	mu      sync.Mutex
+	swarm   *swarm.Swarm
+	hashes  map[int]transfer.Hash // of pieces that are to be had
+	jobs    map[request]*pieceJob
+	writing map[int]*pieceJob // pieces longer than a step, each by one job at a time
+	members map[peer.ID]*member
+	topic   []byte
+	ended   bool
+	err     error
+}
+
+type request struct {
+	source peer.ID
+	piece  int
+}
+
+// Start begins to fetch a file: the owner can be asked at once, others when they are heard of.
+func Start(ctx context.Context, c Config) *Pull {
+	c.Plan.Seed = uint64(time.Now().UnixNano())
+	l := &Pull{
+		Config: c, begun: time.Now(), done: make(chan struct{}), ticked: make(chan struct{}, 1),
+		swarm: swarm.New(c.Layout, c.Plan), hashes: make(map[int]transfer.Hash), jobs: make(map[request]*pieceJob),
+		writing: make(map[int]*pieceJob), members: make(map[peer.ID]*member),
+	}
+	l.ctx, l.cancel = context.WithCancel(ctx)
+	l.members[c.Source.Peer] = &member{pull: l, id: c.Source.Peer, lanes: c.Owner}
+	l.apply(swarm.Joined{Source: c.Source.Peer, Origin: true})
+	l.tasks.Go(l.tick)
+	if c.Check != nil {
+		l.tasks.Go(l.listen)
+	}
+	return l
+}
+
+// Close ends it. What its requests still bring is of no use then. The other sources of a file that is whole have a moment
+// to hear of that, in background, which is told when that is over.
+func (l *Pull) Close(background func(func())) {
+	l.end(errors.New("given up"))
+	if l.err != nil {
+		l.cancel()
+		l.tasks.Wait()
+		return
+	}
+	background(func() {
+		timer := time.AfterFunc(farewell, l.cancel)
+		defer timer.Stop()
+		l.tasks.Wait()
+		l.cancel()
+	})
+}
+
+// end sets the outcome, once.
+func (l *Pull) end(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.ended, l.err = true, err
+		close(l.done)
+	}
+}
+
+// over reports whether the load ended, so that pieces are of no use any more.
+func (l *Pull) over() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Done is closed at the end; then Err says how it was.
+func (l *Pull) Done() <-chan struct{} { return l.done }
+
+// Err is why not every piece is here, or nil. It is asked once Done is closed.
+func (l *Pull) Err() error { return l.err }
+
+// Wait waits for the end. It tells what is missing where the owner could not be asked any more.
+func (l *Pull) Wait(ctx context.Context) error {
+	select {
+	case <-l.done:
+		return l.err
+	case <-l.Owner.Context().Done():
+		return l.Missing(context.Cause(l.Owner.Context()))
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Missing adds to an error of the owner, who can't be reached, what nobody else has.
+func (l *Pull) Missing(err error) error {
+	if peer.KindOf(err) != peer.Unreachable {
+		return err
+	}
+	l.mu.Lock()
+	left := l.swarm.Left()
+	l.mu.Unlock()
+	return &peer.Error{Path: l.Label, Kind: peer.Unreachable,
+		Err:  fmt.Errorf("%d of %d pieces are missing, and of those who have them only the owner is known: %w", left, l.Layout.Pieces(), err),
+		Hint: "run it again when the owner is back: what is here is kept"}
+}
+
+// Known says that a piece is to be had, and by which hash.
+func (l *Pull) Known(i int, h transfer.Hash) {
+	l.mu.Lock()
+	l.hashes[i] = h
+	l.mu.Unlock()
+	l.apply(swarm.Known{Piece: i})
+}
+
+// Here says that a piece is there already.
+func (l *Pull) Here(i int) {
+	l.Progress.Had(l.Label, l.Layout.Length(i))
+	l.here(i)
+	l.apply(swarm.Here{Piece: i})
+}
+
+func (l *Pull) here(i int) {
+	l.Sink.Here(i)
+	l.Growing.Add(i)
+}
+
+// Want says which piece a reader waits for.
+func (l *Pull) Want(i int) { l.apply(swarm.Want{Piece: i}) }
+
+// FromShelf takes a piece that was fetched before. buf has the length of a step.
+func (l *Pull) FromShelf(h *manifest.Hasher, i int, want transfer.Hash, buf []byte) bool {
+	if l.Layout.Length(i) > int64(len(buf)) {
+		return false
+	}
+	b, ok := l.Shelf.Piece(l.File, l.Layout, i, want, buf)
+	if !ok || h.Subtree(b, l.Layout.Offset(i)) != want {
+		return false
+	}
+	_, err := l.Sink.WriteAt(b, l.Layout.Offset(i))
+	return err == nil
+}
+
+// Keep puts a piece on the shelf for another time, if it was fetched.
+func (l *Pull) Keep(i int, data []byte) {
+	l.mu.Lock()
+	want, fetched := l.hashes[i]
+	l.mu.Unlock()
+	if fetched {
+		l.Shelf.Keep(want, data)
+	}
+}
+
+// apply tells the swarm what happened and does what it says.
+func (l *Pull) apply(e swarm.Event) {
+	l.mu.Lock()
+	if l.ended {
+		l.mu.Unlock()
+		return
+	}
+	var asks []*pieceJob
+	var drops []swarm.Drop
+	done := false
+	for _, a := range l.swarm.Apply(time.Since(l.begun), e) {
+		switch a := a.(type) {
+		case swarm.Ask:
+			if m := l.members[a.Source]; m != nil {
+				j := &pieceJob{Pull: l, member: m, index: a.Piece, want: l.hashes[a.Piece]}
+				l.jobs[request{a.Source, a.Piece}] = j
+				asks = append(asks, j)
+			}
+		case swarm.Cancel:
+			l.callOff(request{a.Source, a.Piece})
+		case swarm.Drop:
+			drops = append(drops, a)
+		case swarm.Done:
+			done = true
+		}
+	}
+	l.mu.Unlock()
+	for _, j := range asks {
+		_ = j.member.lanes.Push(j, false) // lanes that have ended tell the swarm that their source left
+	}
+	for _, d := range drops {
+		l.drop(d)
+	}
+	if done {
+		l.end(nil)
+	}
+	select {
+	case l.ticked <- struct{}{}:
+	default:
+	}
+}
+
+// callOff takes a request back. l.mu is held.
+func (l *Pull) callOff(r request) {
+	if j := l.jobs[r]; j != nil {
+		j.off.Store(true)
+		delete(l.jobs, r)
+	}
+}
+
+// again is how long the owner is left alone that was slow.
+const again = 5 * time.Second
+
+// drop parts from a source.
+func (l *Pull) drop(d swarm.Drop) {
+	l.mu.Lock()
+	m := l.members[d.Source]
+	for r := range l.jobs {
+		if r.source == d.Source {
+			l.callOff(r)
+		}
+	}
+	l.mu.Unlock()
+	l.Log.Debug("source dropped", "peer", d.Source, "why", d.Why)
+	if d.Why == swarm.Lying {
+		l.Bans.add(d.Source)
+		l.Progress.Bad(d.Source, true)
+	}
+	switch {
+	case d.Source != l.Source.Peer:
+		if m != nil {
+			m.leave()
+		}
+	case d.Why == swarm.Lying:
+		l.tasks.Go(l.judge)
+	default:
+		time.AfterFunc(again, func() { l.apply(swarm.Joined{Source: d.Source, Origin: true}) })
+	}
+}
+
+// judge ends a file whose owner gave wrong bytes: either it changed meanwhile, or the owner lies.
+func (l *Pull) judge() {
+	err := l.Changed(l.ctx)
+	if err == nil {
+		err = &peer.Error{Path: l.Label, Kind: peer.Integrity, Err: errors.New("the owner's bytes do not match their hashes"),
+			Hint: "nothing was written under the file's name"}
+	}
+	l.end(err)
+}
+
+// tick lets the swarm know that time passes.
+func (l *Pull) tick() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		l.mu.Lock()
+		next, due := l.swarm.NextTick()
+		l.mu.Unlock()
+		if !due {
+			next = time.Since(l.begun) + time.Hour
+		}
+		timer.Reset(max(next-time.Since(l.begun), time.Millisecond))
+		select {
+		case <-timer.C:
+			l.apply(swarm.Tick{})
+		case <-l.ticked:
+		case <-l.done:
+			return
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package seed
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/serve"
+)
+
+// Open opens a file for somebody who may read it.
+func (s *Shelf) Open(f transfer.File) (serve.Partial, error) {
+	s.mu.Lock()
+	have := s.files[f.ID()]
+	if have != nil {
+		have.used = time.Now()
+	}
+	s.mu.Unlock()
+	if have == nil {
+		return nil, errNone()
+	}
+	o := &opened{shelf: s, file: have, piece: -1}
+	if have.growing == nil {
+		id := have.ID()
+		var ok bool
+		if o.manifest, ok = s.manifests.Get(transfer.Version(id[:len(transfer.Version{})])); !ok || o.manifest.Layout != have.layout {
+			s.drop(have)
+			return nil, errNone()
+		}
+	}
+	if have.name != "" {
+		var err error
+		if o.whole, err = s.openWhole(have); err != nil {
+			return nil, errNone()
+		}
+	}
+	return o, nil
+}
+
+func errNone() error {
+	return &peer.Error{Op: "open", Kind: peer.NotFound, Err: errors.New("nothing of this file is here")}
+}
+
+// opened is a file that is given on. It is for one goroutine at a time, but for Pieces.
+type opened struct {
+	shelf    *Shelf
+	file     *file
+	manifest transfer.Manifest // of a file that does not grow
+	whole    *os.File          // nil where the file grows, or is in the cache
+
+	hasher manifest.Hasher
+	piece  int // the one in buf, verified, or -1
+	buf    []byte
+}
+
+// State tells of the file as its owner did.
+func (o *opened) State() (transfer.State, error) {
+	return transfer.State{Size: o.file.layout.Size, ModTime: o.file.mod, Version: o.file.Version}, nil
+}
+
+// Pieces are those that are here.
+func (o *opened) Pieces() (transfer.Set, <-chan struct{}) {
+	if g := o.file.growing; g != nil {
+		return g.set()
+	}
+	if o.file.name != "" {
+		return transfer.FullSet(o.file.layout.Pieces()), nil
+	}
+	set := transfer.NewSet(o.file.layout.Pieces())
+	for i, h := range o.manifest.Pieces {
+		if o.shelf.cache.Has(h, int(o.file.layout.Length(i))) {
+			set.Add(i)
+		}
+	}
+	return set, nil
+}
+
+// Lacks reports whether piece i is not here, or not right any more: what somebody else did to the file must not be
+// given on, as who gets it would take us for a liar.
+func (o *opened) Lacks(i int) bool {
+	if g := o.file.growing; g != nil {
+		return !g.has(i)
+	}
+	if o.piece == i {
+		return false
+	}
+	l := o.file.layout
+	if l.Length(i) > transfer.SmallFile {
+		return o.lacksLong(i)
+	}
+	if o.buf == nil {
+		o.buf = make([]byte, transfer.SmallFile)
+	}
+	o.piece = -1
+	b := o.buf[:l.Length(i)]
+	if o.whole == nil {
+		var ok bool
+		if b, ok = o.shelf.cache.Get(o.manifest.Pieces[i], o.buf); !ok {
+			return true
+		}
+		copy(o.buf, b)
+	} else if n, _ := o.whole.ReadAt(b, l.Offset(i)); n < len(b) {
+		o.shelf.drop(o.file)
+		return true
+	}
+	if o.hasher.Subtree(b, l.Offset(i)) != o.manifest.Pieces[i] {
+		if o.whole != nil {
+			o.shelf.drop(o.file)
+		}
+		return true
+	}
+	o.piece = i
+	return false
+}
+
+// lacksLong looks at a piece that is too long to be held in memory.
+func (o *opened) lacksLong(i int) bool {
+	if o.whole == nil {
+		return true
+	}
+	if o.buf == nil {
+		o.buf = make([]byte, manifest.Step)
+	}
+	got, err := manifest.Piece(&o.hasher, o.whole, o.file.layout, i, o.buf[:manifest.Step])
+	if err != nil || got != o.manifest.Pieces[i] {
+		o.shelf.drop(o.file)
+		return true
+	}
+	return false
+}
+
+// ReadAt gives bytes of a piece that is not lacking.
+func (o *opened) ReadAt(b []byte, off int64) (int, error) {
+	if g := o.file.growing; g != nil {
+		return g.from.ReadAt(b, off)
+	}
+	l := o.file.layout
+	if o.piece >= 0 && off>>l.Bits == int64(o.piece) {
+		n := copy(b, o.buf[off-l.Offset(o.piece):l.Length(o.piece)])
+		if n < len(b) {
+			return n, io.ErrUnexpectedEOF
+		}
+		return n, nil
+	}
+	if o.whole == nil {
+		return 0, fmt.Errorf("piece %d is not here", off>>l.Bits)
+	}
+	return o.whole.ReadAt(b, off)
+}
+
+// Close gives the file back.
+func (o *opened) Close() error {
+	if o.whole == nil {
+		return nil
+	}
+	return o.whole.Close()
+}

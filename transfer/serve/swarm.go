@@ -1,0 +1,232 @@
+package serve
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/tracker"
+	"github.com/peerd/peerd/transfer/transferpb"
+)
+
+// SwarmProtocol tells what a source has of a file, as it grows, and who else has some of it.
+const SwarmProtocol = "/peerd/swarm/1"
+
+// TopicSize is the length of a topic in bytes.
+const TopicSize = 16
+
+// Partial is a [File] of which not every piece is here.
+type Partial interface {
+	File
+	// Pieces are those that are here, in a set of the caller's own, and a channel that is closed when there are more; nil
+	// when there never will be.
+	Pieces() (transfer.Set, <-chan struct{})
+	// Lacks reports whether piece i is not here.
+	Lacks(i int) bool
+}
+
+// Secret is a [Pass] whose share this peer owns: it has the secret that the share's topics are made by.
+type Secret interface{ Secret() []byte }
+
+// Topic is what stands for a share, whose owner gave this secret, in front of those who may not read it.
+func Topic(secret []byte) []byte {
+	h := hmac.New(sha256.New, secret)
+	_, _ = h.Write([]byte("peerd topic/1"))
+	return h.Sum(nil)[:TopicSize]
+}
+
+// Topics shows this peer's own right to the share that a topic means, to somebody who would like to ask for its files.
+type Topics interface {
+	Grant(ctx context.Context, topic []byte) ([]byte, error)
+}
+
+// Bounds of a swarm's stream.
+const (
+	newsPause = 20 * time.Millisecond // between two news: what comes meanwhile goes together
+	recheck   = 15 * time.Second      // between two looks at the right, when there is no news
+)
+
+// Swarm is the handler of [SwarmProtocol].
+func (s *Service) Swarm(ctx context.Context, st peer.Stream) error {
+	c := s.session(st)
+	var hello transferpb.SwarmHello
+	if err := c.receive(&hello); err != nil {
+		return err
+	}
+	join := hello.Join
+	if len(hello.Topic) > 0 {
+		grant, err := s.topics.Grant(ctx, hello.Topic)
+		if err != nil {
+			return c.send(&transferpb.SwarmWelcome{Error: wire.FromError(err)})
+		}
+		if err := c.send(&transferpb.SwarmWelcome{Grant: grant}); err != nil {
+			return err
+		}
+		join = new(transferpb.SwarmJoin)
+		if err := c.receive(join); err != nil {
+			return err
+		}
+	}
+	err := s.member(ctx, c, join)
+	if err == nil || errors.Is(err, errSend) {
+		return err
+	}
+	return c.send(&transferpb.SwarmNews{Error: wire.FromError(err)})
+}
+
+// receive reads a message within the time that a request may take.
+func (c *session) receive(m wireMessage) error {
+	if err := c.stream.SetReadDeadline(time.Now().Add(idleTimeout)); err != nil {
+		return err
+	}
+	return c.in.ReadMsg(m, MaxRequest)
+}
+
+// errUnknown is the answer of a source that has nothing of a file.
+func errUnknown() error {
+	return &peer.Error{Op: "join swarm", Kind: peer.NotFound, Err: errors.New("nothing of this file is here")}
+}
+
+// member tells a member of a file's swarm its news, for as long as it listens and may.
+func (s *Service) member(ctx context.Context, c *session, join *transferpb.SwarmJoin) error {
+	if err := c.admit(join.GetFile()); err != nil {
+		return err
+	}
+	if len(join.Version) != len(transfer.Version{}) {
+		return &peer.Error{Op: "join swarm", Kind: peer.Usage, Err: errors.New("it names no version")}
+	}
+	version := transfer.Version(join.Version)
+	f, err := c.pass.Open(ctx, join.File.Path, version)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if st, err := f.State(); err != nil {
+		return err
+	} else if st.Version != version {
+		return errChanged("join swarm")
+	}
+	who := tracker.Source{Peer: c.stream.Peer()}
+	for _, b := range join.Addrs[:min(len(join.Addrs), tracker.MaxAddrs)] {
+		if a, err := peer.AddrFromBytes(b); err == nil {
+			who.Addrs = append(who.Addrs, a)
+		}
+	}
+	file := transfer.File{Owner: c.pass.Owner(), Share: c.share, Path: join.File.Path, Version: version}.ID()
+	m := s.table.Join(time.Now(), file, who, join.Gives)
+	defer func() { m.Leave(time.Now()) }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer cancel()
+		c.notes(m)
+	}()
+	return (&herald{session: c, file: f, member: m}).run(ctx)
+}
+
+// notes reads what a member says until it says no more.
+func (c *session) notes(m *tracker.Member) {
+	var note transferpb.SwarmNote
+	for c.stream.SetReadDeadline(time.Time{}) == nil && c.in.ReadMsg(&note, MaxRequest) == nil {
+		if note.Done {
+			m.Done(time.Now())
+		}
+	}
+}
+
+// herald tells one member.
+type herald struct {
+	*session
+	file   File
+	member *tracker.Member
+	told   transfer.Set
+	all    bool
+	named  map[peer.ID]bool
+	index  uint32
+	of     uint32
+	secret bool
+}
+
+func (h *herald) run(ctx context.Context) error {
+	h.named = make(map[peer.ID]bool)
+	for {
+		if err := h.pass.Check(); err != nil {
+			return err
+		}
+		news, grown, changed := h.news()
+		if news != nil {
+			if err := h.send(news); err != nil {
+				return err
+			}
+		}
+		timer := time.NewTimer(recheck)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-grown:
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+		pause := time.NewTimer(newsPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil
+		}
+	}
+}
+
+// news is what was not told yet, or nil, and what tells that there is more.
+func (h *herald) news() (n *transferpb.SwarmNews, grown, changed <-chan struct{}) {
+	n = new(transferpb.SwarmNews)
+	something := false
+	if p, ok := h.file.(Partial); ok {
+		var set transfer.Set
+		if set, grown = p.Pieces(); h.told.Size() == 0 {
+			n.Set, _ = set.AppendBinary(nil)
+			something = true
+		} else {
+			for i := range set.All() {
+				if !h.told.Has(i) {
+					n.Pieces, something = append(n.Pieces, uint32(i)), true
+				}
+			}
+		}
+		h.told = set
+	} else if !h.all {
+		h.all, n.All, something = true, true, true
+	}
+	var now tracker.News
+	now, changed = h.member.News(time.Now())
+	for _, s := range now.Sources {
+		if !h.named[s.Peer] {
+			h.named[s.Peer], something = true, true
+			m := &transferpb.SwarmSource{Peer: []byte(s.Peer)}
+			for _, a := range s.Addrs {
+				m.Addrs = append(m.Addrs, a.Bytes())
+			}
+			n.Sources = append(n.Sources, m)
+		}
+	}
+	if owner, ok := h.pass.(Secret); ok {
+		if !h.secret {
+			h.secret, n.Secret, something = true, owner.Secret(), true
+		}
+		if index, of := uint32(now.Index), uint32(now.Of); index != h.index || of != h.of {
+			h.index, h.of = index, of
+			n.Index, n.Of, something = index, of, true
+		}
+	}
+	if !something {
+		n = nil
+	}
+	return n, grown, changed
+}

@@ -1,0 +1,180 @@
+// Package tracker keeps who has pieces of which file, as far as they said so to this peer: an owner names them to those that
+// ask it for the file, and so does every other source. It has no clock and no network.
+//
+// Whoever fetches a file and gives on what it has is a member of the file's swarm for as long as it says so, and a source
+// for [Linger] after. Members that still fetch are numbered, so that each can ask the owner for another part.
+package tracker
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/transfer"
+)
+
+// Bounds of a [Table].
+const (
+	MaxFiles   = 4096 // files; beyond, the one that was not asked for longest is forgotten
+	MaxMembers = 128  // of one file
+	MaxNamed   = 32   // sources named to one asker
+	MaxAddrs   = 8    // of one source
+)
+
+// Linger is how long a peer that has all of a file counts as a source after it said so.
+const Linger = 30 * time.Minute
+
+// lost is how long a peer counts as a source whose stream broke before it had all.
+const lost = time.Minute
+
+// Source is a peer that has pieces of a file, and where it may be reached.
+type Source struct {
+	Peer  peer.ID
+	Addrs []peer.Addr
+}
+
+// Table is the swarms that this peer knows. It is safe for concurrent use.
+type Table struct {
+	mu    sync.Mutex
+	files map[transfer.FileID]*swarm
+	uses  uint64
+}
+
+// swarm is who has pieces of one file.
+type swarm struct {
+	members []*Member // in the order in which they came
+	used    uint64
+	changed chan struct{} // closed and made anew when members change
+}
+
+// Member is one asker. It is a source too, if it gives.
+type Member struct {
+	table  *Table
+	file   transfer.FileID
+	source Source
+	gives  bool
+	busy   bool      // it still fetches
+	until  time.Time // once it is not busy any more
+}
+
+// New makes an empty Table.
+func New() *Table { return &Table{files: make(map[transfer.FileID]*swarm)} }
+
+// Join enters a peer that begins to fetch a file, in place of what it was before.
+func (t *Table) Join(now time.Time, f transfer.FileID, s Source, gives bool) *Member {
+	s.Addrs = slices.Clone(s.Addrs[:min(len(s.Addrs), MaxAddrs)])
+	m := &Member{table: t, file: f, source: s, gives: gives, busy: true}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sw := t.swarm(f)
+	sw.prune(now)
+	sw.members = slices.DeleteFunc(sw.members, func(old *Member) bool { return old.source.Peer == s.Peer })
+	if len(sw.members) < MaxMembers {
+		sw.members = append(sw.members, m)
+	}
+	sw.notify()
+	return m
+}
+
+// Add enters a peer that has all of a file already.
+func (t *Table) Add(now time.Time, f transfer.FileID, s Source) {
+	t.Join(now, f, s, true).Done(now)
+}
+
+// Forget drops a peer from all swarms, as when its right ended.
+func (t *Table) Forget(who peer.ID, files func(transfer.FileID) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for f, sw := range t.files {
+		n := len(sw.members)
+		if files(f) {
+			sw.members = slices.DeleteFunc(sw.members, func(m *Member) bool { return m.source.Peer == who })
+		}
+		if len(sw.members) != n {
+			sw.notify()
+		}
+	}
+}
+
+// swarm gives the swarm of a file, and forgets another if there are too many. t.mu is held.
+func (t *Table) swarm(f transfer.FileID) *swarm {
+	sw := t.files[f]
+	if sw == nil {
+		if len(t.files) >= MaxFiles {
+			oldest := slices.MinFunc(slices.Collect(maps.Keys(t.files)), func(a, b transfer.FileID) int {
+				return int(t.files[a].used) - int(t.files[b].used)
+			})
+			delete(t.files, oldest)
+		}
+		sw = &swarm{changed: make(chan struct{})}
+		t.files[f] = sw
+	}
+	t.uses++
+	sw.used = t.uses
+	return sw
+}
+
+func (sw *swarm) prune(now time.Time) {
+	sw.members = slices.DeleteFunc(sw.members, func(m *Member) bool { return !m.busy && !now.Before(m.until) })
+}
+
+func (sw *swarm) notify() {
+	close(sw.changed)
+	sw.changed = make(chan struct{})
+}
+
+// Done says that the member has all of the file.
+func (m *Member) Done(now time.Time) { m.end(now.Add(Linger)) }
+
+// Leave says that the member is not heard of any more. If it was done, that changes nothing.
+func (m *Member) Leave(now time.Time) { m.end(now.Add(lost)) }
+
+func (m *Member) end(until time.Time) {
+	m.table.mu.Lock()
+	defer m.table.mu.Unlock()
+	if !m.busy {
+		return
+	}
+	m.busy, m.until = false, until
+	if sw := m.table.files[m.file]; sw != nil {
+		if !m.gives {
+			sw.members = slices.DeleteFunc(sw.members, func(o *Member) bool { return o == m })
+		}
+		sw.notify()
+	}
+}
+
+// News is what a member is told.
+type News struct {
+	Sources []Source // the others, those that came last first, at most MaxNamed
+	// The member is number Index of the Of that fetch the file now and give; Of is 0 for one that does not give.
+	Index, Of int
+}
+
+// News tells a member of the others, and gives a channel that is closed when that changes.
+func (m *Member) News(now time.Time) (News, <-chan struct{}) {
+	m.table.mu.Lock()
+	defer m.table.mu.Unlock()
+	sw := m.table.swarm(m.file)
+	sw.prune(now)
+	var n News
+	for _, o := range slices.Backward(sw.members) {
+		if o.gives && o.source.Peer != m.source.Peer && len(n.Sources) < MaxNamed {
+			n.Sources = append(n.Sources, o.source)
+		}
+	}
+	for _, o := range sw.members {
+		if o.busy && o.gives {
+			if o == m {
+				n.Index = n.Of
+			}
+			n.Of++
+		}
+	}
+	if !m.gives {
+		n.Index, n.Of = 0, 0
+	}
+	return n, sw.changed
+}
