@@ -124,6 +124,8 @@ type belowTLS struct {
 	in           *[wireBuffer]byte // nil when nothing is left in it
 	inPos, inLen int
 	more         bool // the last read was filled, so there is likely more
+	record       record
+	wakeAt       int // bytes from which the kernel wakes the reader, as last set
 }
 
 func (c *belowTLS) gather() {
@@ -173,7 +175,9 @@ func (c *belowTLS) Read(b []byte) (int, error) {
 	if c.in == nil {
 		// Waiting for what may never come needs no buffer of ours.
 		if !c.more {
+			c.sleepTillWhole()
 			n, err := c.Conn.Read(b)
+			c.record.pass(b[:n])
 			c.more = n == len(b)
 			return n, err
 		}
@@ -184,6 +188,7 @@ func (c *belowTLS) Read(b []byte) (int, error) {
 			c.buffers.Put(in)
 			return 0, err
 		}
+		c.record.pass(in[:n])
 		c.in, c.inPos, c.inLen = in, 0, n
 	}
 	n := copy(b, c.in[c.inPos:c.inLen])
@@ -192,4 +197,48 @@ func (c *belowTLS) Read(b []byte) (int, error) {
 		c.in = nil
 	}
 	return n, nil
+}
+
+// sleepTillWhole has the kernel wake the reader no sooner than the record at hand is whole: TLS can do nothing with a part of
+// it, and on a slow link every packet would wake two threads for a twelfth of one.
+func (c *belowTLS) sleepTillWhole() {
+	at := max(1, c.record.rest)
+	if at < worthSleeping {
+		at = 1
+	}
+	if at != c.wakeAt {
+		wakeFrom(c.Conn, at)
+		c.wakeAt = at
+	}
+}
+
+// worthSleeping is from how many bytes on it pays to tell the kernel: those of a packet come at once.
+const worthSleeping = 1 << 10
+
+// recordHeader is how many bytes come before a TLS record, the last two of which are its length (RFC 8446 section 5.2).
+const recordHeader = 5
+
+// record follows the records of a TLS stream.
+type record struct {
+	rest   int // bytes of the record at hand that did not come yet
+	header [recordHeader]byte
+	have   int // bytes of the header
+}
+
+// pass takes note of what came.
+func (r *record) pass(b []byte) {
+	for len(b) > 0 {
+		n := min(r.rest, len(b))
+		r.rest -= n
+		b = b[n:]
+		if len(b) == 0 {
+			return
+		}
+		n = copy(r.header[r.have:], b)
+		b = b[n:]
+		if r.have += n; r.have == recordHeader {
+			r.rest = int(r.header[3])<<8 | int(r.header[4])
+			r.have = 0
+		}
+	}
 }

@@ -125,3 +125,35 @@ func tcpPair(t *testing.T) (net.Conn, net.Conn) {
 	t.Cleanup(func() { near.Close(); far.Close() })
 	return near, far
 }
+
+// Whatever way the bytes are cut, what is left of the record at hand is known.
+func TestRecordIsFollowed(t *testing.T) {
+	var stream []byte
+	var ends []int
+	for range 200 {
+		n := rand.IntN(17 << 10)
+		stream = append(stream, 23, 3, 3, byte(n>>8), byte(n))
+		stream = append(stream, make([]byte, n)...)
+		ends = append(ends, len(stream))
+	}
+	var r record
+	for at, next := 0, 0; at < len(stream); {
+		n := min(1+rand.IntN(40<<10), len(stream)-at)
+		r.pass(stream[at : at+n])
+		at += n
+		for next < len(ends) && ends[next] <= at {
+			next++
+		}
+		begin := 0
+		if next > 0 {
+			begin = ends[next-1]
+		}
+		want := 0
+		if in := at - begin; in >= recordHeader {
+			want = ends[next] - at
+		}
+		if r.rest != want {
+			t.Fatalf("after %d bytes %d are missing, not %d", at, r.rest, want)
+		}
+	}
+}

@@ -33,3 +33,18 @@ func watch(c net.Conn, deadAfter time.Duration) {
 		})
 	}
 }
+
+// wakeFrom has the kernel wake a reader once n bytes are there, or the connection ended (socket(7), SO_RCVLOWAT).
+func wakeFrom(c net.Conn, n int) {
+	tcp, ok := c.(interface {
+		SyscallConn() (syscall.RawConn, error)
+	})
+	if !ok {
+		return
+	}
+	if raw, err := tcp.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n)
+		})
+	}
+}

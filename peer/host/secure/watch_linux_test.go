@@ -1,0 +1,61 @@
+package secure
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The kernel is told how much of the record at hand is missing, and what ends a connection in its midst is read all the same.
+func TestReaderSleepsTillRecordIsWhole(t *testing.T) {
+	near, far := tcpPair(t)
+	in := &belowTLS{Conn: far, buffers: &sync.Pool{New: func() any { return new([wireBuffer]byte) }}}
+	body := bytes.Repeat([]byte{7}, 8000)
+	send := func(b []byte) {
+		t.Helper()
+		if _, err := near.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(n int) {
+		t.Helper()
+		if _, err := io.ReadFull(in, make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	head := []byte{23, 3, 3, 8000 >> 8, 8000 & 255}
+	send(append(head, body[:1000]...))
+	read(recordHeader + 1000)
+	in.sleepTillWhole()
+	if n := lowWater(t, far); n != 7000 {
+		t.Errorf("the reader wakes from %d bytes on, of 7000", n)
+	}
+	send(body[1000:])
+	read(7000)
+	in.sleepTillWhole()
+	if n := lowWater(t, far); n != 1 {
+		t.Errorf("between two records the reader wakes from %d bytes on", n)
+	}
+	send(append(head, body[:1500]...))
+	near.Close()
+	if b, err := io.ReadAll(in); err != nil || len(b) != recordHeader+1500 {
+		t.Errorf("%d bytes at the end, %v", len(b), err)
+	}
+}
+
+func lowWater(t *testing.T, c net.Conn) (n int) {
+	t.Helper()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got error
+	if err := raw.Control(func(fd uintptr) { n, got = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT) }); err != nil || got != nil {
+		t.Fatal(err, got)
+	}
+	return n
+}
