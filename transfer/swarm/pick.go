@@ -37,7 +37,7 @@ func (s *Swarm) pick(q *source) int {
 	case s.place.Of > 1 && q.origin:
 		p = s.fromOrigin(q)
 	default:
-		p = s.rarest(q)
+		p = s.scan(q, 0)
 	}
 	if p < 0 && s.closing() {
 		p = s.duplicate(q)
@@ -68,15 +68,10 @@ func (s *Swarm) fromOrigin(q *source) int {
 		}
 		q.ownDry = true
 	}
-	if s.restrained(q) || q.dry {
+	if s.restrained(q) {
 		return -1
 	}
-	for i := range s.pieces.levels[1:] {
-		if p := s.choose(q, &s.pieces.levels[i+1], &q.has); p >= 0 {
-			return p
-		}
-	}
-	return s.rarest(q)
+	return s.scan(q, 1)
 }
 
 // restrained reports whether others are likely to bring this fetcher what it misses, so that an origin is left to those
@@ -88,13 +83,15 @@ func (s *Swarm) restrained(q *source) bool {
 	})
 }
 
-// rarest is a piece that a source has and as few others as possible have.
-func (s *Swarm) rarest(q *source) int {
+// scan is a piece that a source may be asked for: of the first level, counted from 0 and round, where there is one, or -1.
+// From 0 it is a piece that as few others as possible have.
+func (s *Swarm) scan(q *source, first int) int {
 	if q.dry {
 		return -1
 	}
-	for i := range s.pieces.levels {
-		if p := s.choose(q, &s.pieces.levels[i], &q.has); p >= 0 {
+	levels := s.pieces.levels
+	for i := range levels {
+		if p := s.choose(q, &levels[(first+i)%len(levels)], &q.has); p >= 0 {
 			return p
 		}
 	}

@@ -332,6 +332,55 @@ func TestBadPieceIsAskedOfOthersFirst(t *testing.T) {
 	d.expect(Left{"b"}, Ask{"a", 0})
 }
 
+// TestLiarIsTheLastResort: who gave a piece wrong is asked again once nobody else can give it right.
+func TestLiarIsTheLastResort(t *testing.T) {
+	for _, e := range []Event{Left{"b"}, Refused{"b", 0}, Bad{"b", 0}} {
+		d := sit(t, 9, Options{})
+		d.on(Joined{Source: "a"})
+		d.on(Joined{Source: "b"})
+		d.on(Has{"b", []int{1, 2}})
+		d.on(Has{"b", []int{0}})
+		d.expect(Has{"a", []int{0}}, Ask{"a", 0})
+		d.expect(Bad{"a", 0})
+		d.expect(e, Ask{"a", 0})
+	}
+}
+
+// TestPatienceGrows: of sources that are all slower than patience one brings the piece at last.
+func TestPatienceGrows(t *testing.T) {
+	d := sit(t, 1, Options{})
+	asked := map[peer.ID]time.Duration{}
+	done := false
+	note := func(actions []Action) {
+		for _, a := range actions {
+			switch a := a.(type) {
+			case Ask:
+				asked[a.Source] = d.now
+			case Cancel:
+				delete(asked, a.Source)
+			case Done:
+				done = true
+			}
+		}
+	}
+	for _, id := range []peer.ID{"a", "b", "c"} {
+		note(d.on(Joined{Source: id, Origin: true}))
+	}
+	for !done && d.now < 5*time.Minute {
+		d.now += 100 * ms
+		note(d.on(Tick{}))
+		for id, at := range asked {
+			if d.now >= at+9*time.Second {
+				note(d.on(Got{id, 0}))
+				break
+			}
+		}
+	}
+	if !done {
+		t.Error("they take the piece from each other for ever")
+	}
+}
+
 func TestRefusedIsNotAskedAgain(t *testing.T) {
 	d := sit(t, 1, Options{})
 	d.on(Joined{Source: "a"})
