@@ -1,6 +1,10 @@
 package swarm
 
-import "github.com/peerd/peerd/transfer"
+import (
+	"slices"
+
+	"github.com/peerd/peerd/transfer"
+)
 
 // pool is what there is to ask for. A piece is open when its hash is known, it is not here, and nobody who answers in time
 // owes it. Open pieces are sorted by how many sources have them, origins aside (they have all), so that the rarest are
@@ -118,6 +122,9 @@ func (s *Swarm) request(q *source, piece int) {
 		}
 		s.cancel(first, piece)
 	}
+	if len(q.owed) == 0 {
+		q.since = s.now
+	}
 	q.owed = append(q.owed, request{piece: piece, at: s.now, depth: len(q.owed) + 1})
 	s.pieces.owe(piece, 1, q.stalled)
 	s.settle(piece)
@@ -133,9 +140,14 @@ func (s *Swarm) cancel(q *source, piece int) {
 
 // release notes that a source does not owe a piece any more, and reports whether it did.
 func (s *Swarm) release(q *source, piece int) bool {
-	if !q.release(piece) {
+	i := q.index(piece)
+	if i < 0 {
 		return false
 	}
+	if len(q.owed) == 1 {
+		q.mute += s.now - q.since
+	}
+	q.owed = slices.Delete(q.owed, i, i+1)
 	s.pieces.owe(piece, -1, q.stalled)
 	q.stalled = q.stalled && len(q.owed) > 0
 	s.settle(piece)

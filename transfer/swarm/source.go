@@ -50,6 +50,8 @@ type source struct {
 
 	heard   time.Duration // when it answered last, or joined
 	gave    time.Duration // when it gave a piece last
+	since   time.Duration // from when on it has owed pieces, one or another, and not answered
+	mute    time.Duration // how long it did so before that, since it answered
 	window  int           // pieces that it may owe
 	usual   time.Duration // smoothed delay from asking to getting; 0 before the first
 	pace    time.Duration // smoothed time that a piece takes when others are asked with it
@@ -84,14 +86,6 @@ func (q *source) owes(piece int) (request, bool) {
 		return q.owed[i], true
 	}
 	return request{}, false
-}
-
-func (q *source) release(piece int) bool {
-	i := q.index(piece)
-	if i >= 0 {
-		q.owed = slices.Delete(q.owed, i, i+1)
-	}
-	return i >= 0
 }
 
 // room is how many pieces more a source may owe now, or less than that.
@@ -151,23 +145,28 @@ func (s *Swarm) mostWindow() int {
 	return int(min(maxWindow, max(maxQueue/max(s.layout.Length(0), 1), 4)))
 }
 
-// patience is how long a source that owes pieces may give nothing before they are late. It doubles with each time in
-// vain, or sources that are all slower than it would lose their pieces to each other for ever.
-func (q *source) patience(s *Swarm) time.Duration {
+// allowance is how long a piece may take, going by what the source usually needs.
+func (q *source) allowance(s *Swarm) time.Duration {
 	slowest := time.Duration(float64(s.layout.Length(0)) / slowestRate * float64(time.Second))
-	return max(minPatience, lateFactor*q.usual, slowest) << min(q.stalls, maxStalls)
+	return max(minPatience, lateFactor*q.usual, slowest)
 }
 
-// silence is how long a source may give nothing while others deliver.
-func (q *source) silence(s *Swarm) time.Duration { return max(minSilence, q.patience(s)) }
+// patience is how long a source that owes pieces may give nothing before they are late. It doubles with each time in
+// vain, or sources that are all slower than it would lose their pieces to each other for ever.
+func (q *source) patience(s *Swarm) time.Duration { return q.allowance(s) << min(q.stalls, maxStalls) }
 
-// silentSince is since when a source that owes pieces gave nothing.
-func (q *source) silentSince() time.Duration { return max(q.heard, q.owed[0].at) }
+// lateAt and silentAt are when a source that owes pieces is late, and when it is silent for too long if others deliver.
+// That others brought what it was asked for first does not end its silence.
+func (q *source) lateAt(s *Swarm) time.Duration { return max(q.heard, q.owed[0].at) + q.patience(s) }
+func (q *source) silentAt(s *Swarm) time.Duration {
+	return q.since - q.mute + max(minSilence, q.allowance(s))
+}
 
-// heardOfOthers reports whether somebody delivered while a source was silent.
+// heardOfOthers reports whether somebody delivered toward the end of a source's silence. If all fell silent together, say
+// since this computer slept, none is to blame.
 func (s *Swarm) heardOfOthers(q *source) bool {
-	since := q.silentSince()
-	return slices.ContainsFunc(s.joined, func(o *source) bool { return o != q && o.gave > since })
+	late := q.silentAt(s) - minSilence/2
+	return slices.ContainsFunc(s.joined, func(o *source) bool { return o != q && o.gave > late })
 }
 
 // expect is when a piece could come that a source is asked for now, counted from now.
@@ -194,11 +193,11 @@ func (s *Swarm) review() {
 		q := s.joined[i]
 		switch {
 		case len(q.owed) == 0:
-		case !q.stalled && s.now >= q.silentSince()+q.patience(s):
-			s.stall(q)
-		case q.stalled && s.now >= q.silentSince()+q.silence(s) && s.heardOfOthers(q):
+		case s.now >= q.silentAt(s) && s.heardOfOthers(q):
 			s.do(Drop{q.id, Slow})
 			s.part(q)
+		case !q.stalled && s.now >= q.lateAt(s):
+			s.stall(q)
 		}
 	}
 }
@@ -215,7 +214,7 @@ func (s *Swarm) stall(q *source) {
 
 // resume notes that a source answered: what it owes counts again.
 func (s *Swarm) resume(q *source) {
-	q.heard = s.now
+	q.heard, q.since, q.mute = s.now, s.now, 0
 	if !q.stalled {
 		return
 	}

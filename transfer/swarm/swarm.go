@@ -123,9 +123,10 @@ func (s *Swarm) NextTick() (time.Duration, bool) {
 			continue
 		}
 		if !q.stalled {
-			next = min(next, q.silentSince()+q.patience(s))
-		} else if s.heardOfOthers(q) {
-			next = min(next, q.silentSince()+q.silence(s))
+			next = min(next, q.lateAt(s))
+		}
+		if s.heardOfOthers(q) {
+			next = min(next, q.silentAt(s))
 		}
 	}
 	if s.closing() && slices.ContainsFunc(s.joined, func(q *source) bool { return q.room(s) > 0 }) {

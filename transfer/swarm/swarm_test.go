@@ -466,6 +466,48 @@ func TestSilentSourceIsDropped(t *testing.T) {
 	}
 }
 
+// TestSilentSourceIsNotProbedForEver: that others bring what it owed does not hide that it gives nothing.
+func TestSilentSourceIsNotProbedForEver(t *testing.T) {
+	d := sit(t, 3000, Options{Sequential: true, Ahead: 10})
+	d.on(Joined{Source: "silent", Origin: true})
+	d.on(Joined{Source: "quick", Origin: true})
+	for d.now < 60*time.Second {
+		d.now += 50 * ms
+		var actions []Action
+		if len(d.owed("quick")) > 0 {
+			actions = d.on(Got{"quick", d.owed("quick")[0]})
+		}
+		for d.Have(d.want) {
+			actions = append(actions, d.on(Want{d.want + 1})...)
+		}
+		if slices.Contains(actions, Action(Drop{"silent", Slow})) {
+			return
+		}
+	}
+	t.Errorf("after a minute it is asked still, silent for %v", d.sources["silent"].mute)
+}
+
+func TestNobodyIsDroppedForTheOwnSleep(t *testing.T) {
+	d := sit(t, 3000, Options{})
+	for _, id := range []peer.ID{"a", "b", "c"} {
+		d.on(Joined{Source: id, Origin: true})
+	}
+	for range 10 {
+		for _, id := range []peer.ID{"a", "b", "c"} {
+			d.serve(id, ms, 1)
+		}
+	}
+	d.now += time.Hour
+	for range 10 {
+		for _, a := range d.on(Tick{}) {
+			if drop, ok := a.(Drop); ok {
+				t.Errorf("%v", drop)
+			}
+		}
+		d.now += time.Minute
+	}
+}
+
 func TestLateSourceRecovers(t *testing.T) {
 	d := sit(t, 100, Options{})
 	d.on(Joined{Source: "a", Origin: true})
