@@ -31,7 +31,7 @@ type (
 		Set    transfer.Set
 	}
 	// Place is an origin's hint that this fetcher is number Index, from 0, of Of that fetch the file now. The newest
-	// counts; Of below 2, or an Index that is none, takes it back.
+	// counts; Of below 2, or an Index that is none, takes it back. A Sequential swarm pays it no heed.
 	Place struct {
 		Source    peer.ID
 		Index, Of int

@@ -247,18 +247,18 @@ func (r *run) answer(a Ask, asking int) {
 	luck := r.rng.Float64
 	switch {
 	case n.honest:
-		r.apply(Got{a.Source, a.Piece})
+		r.apply(Got(a))
 	case luck() < n.lies:
 		n.lied++
-		r.apply(Bad{a.Source, a.Piece})
+		r.apply(Bad(a))
 	case luck() < n.refuses:
-		r.apply(Refused{a.Source, a.Piece})
+		r.apply(Refused(a))
 	case luck() < n.leaves:
 		n.here = false
 		clear(n.owing)
 		r.apply(Left{a.Source})
 		r.later(time.Duration(r.rng.IntN(3000))*time.Millisecond, "again", func() { r.join(a.Source) })
 	default:
-		r.apply(Got{a.Source, a.Piece})
+		r.apply(Got(a))
 	}
 }

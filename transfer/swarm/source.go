@@ -102,7 +102,7 @@ func (q *source) room(s *Swarm) int {
 // smaller say nothing of the one that it has now.
 func (q *source) learn(s *Swarm, r request) {
 	d := max(s.now-r.at, time.Microsecond)
-	q.gave, q.stalls = s.now, 0
+	s.deliver(q)
 	if q.usual == 0 {
 		q.base, q.term = d, s.now
 		q.usual, q.pace = d, d/time.Duration(r.depth)
@@ -162,8 +162,18 @@ func (q *source) silentAt(s *Swarm) time.Duration {
 	return q.since - q.mute + max(minSilence, q.allowance(s))
 }
 
-// heardOfOthers reports whether somebody delivered toward the end of a source's silence. If all fell silent together, say
-// since this computer slept, none is to blame.
+// deliver notes that a source gave a piece. If all had been silent together, say since this computer slept, none is to
+// blame, and the silence of the others begins anew.
+func (s *Swarm) deliver(q *source) {
+	if s.now-s.gave > minSilence/2 {
+		for _, o := range s.joined {
+			o.since, o.mute = s.now, 0
+		}
+	}
+	q.gave, q.stalls, s.gave = s.now, 0, s.now
+}
+
+// heardOfOthers reports whether somebody delivered toward the end of a source's silence.
 func (s *Swarm) heardOfOthers(q *source) bool {
 	late := q.silentAt(s) - minSilence/2
 	return slices.ContainsFunc(s.joined, func(o *source) bool { return o != q && o.gave > late })

@@ -41,6 +41,7 @@ type Swarm struct {
 	now     time.Duration // of the event at hand
 	actions []Action      // so far, of the event at hand
 	done    bool
+	gave    time.Duration // when a piece came last
 
 	pieces  pool
 	sources map[peer.ID]*source // all that ever joined

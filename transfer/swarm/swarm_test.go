@@ -225,8 +225,6 @@ func TestPlaceChanges(t *testing.T) {
 	}
 }
 
-func (s *Swarm) copies(p int) bool { return s.pieces.copies[p] > 0 }
-
 func TestPlaceIsTakenBack(t *testing.T) {
 	for name, e := range map[string]Event{
 		"alone":    Place{"a", 0, 1},
@@ -506,6 +504,11 @@ func TestNobodyIsDroppedForTheOwnSleep(t *testing.T) {
 		}
 		d.now += time.Minute
 	}
+	for _, a := range d.on(Got{"a", d.owed("a")[0]}) {
+		if drop, ok := a.(Drop); ok {
+			t.Errorf("%v, since another answered first", drop)
+		}
+	}
 }
 
 func TestLateSourceRecovers(t *testing.T) {
@@ -620,7 +623,7 @@ func drain(pieces, sources int, whole bool) (events int) {
 		if !whole {
 			apply(Has{peer.ID(fmt.Sprint("source", 1+events%(sources-1))), []int{(events * 40503) % pieces}})
 		}
-		apply(Got{ask.Source, ask.Piece})
+		apply(Got(ask))
 	}
 	if s.Left() > 0 {
 		panic(fmt.Sprint(s.Left(), " left"))
