@@ -24,7 +24,7 @@ func TestRandomRuns(t *testing.T) {
 		}
 		return
 	}
-	runs := 3000
+	runs := 2000
 	if testing.Short() {
 		runs = 400
 	}
