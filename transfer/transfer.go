@@ -33,9 +33,13 @@ func (h Hash) IsZero() bool { return h == Hash{} }
 const (
 	// SmallFile is the largest file that is one piece, and asked for whole.
 	SmallFile = 1 << 20
-	// MinPiece is the piece size of all but small and very large files. A piece can be passed on once it is whole, so
-	// its size is how far each peer of a chain is behind the one before; below 256 KiB the work per piece shows.
-	MinPiece = 256 << 10
+	// MinPiece and UsualPiece bound the pieces of all but small and very large files. A piece can be passed on once it is
+	// whole, so its size is how far each peer of a chain is behind the one before; below 64 KiB the work per piece shows.
+	MinPiece   = 64 << 10
+	UsualPiece = 256 << 10
+	// FewPieces is how many pieces a file has at least, as far as MinPiece lets it: N peers that share a link's worth of
+	// sending are about N pieces later than one alone.
+	FewPieces = 512
 	// MaxPieces is how many pieces a file is cut into at most, so that its manifest stays below 2 MiB: beyond 16 GiB
 	// pieces grow by powers of two.
 	MaxPieces = 1 << 16
@@ -49,7 +53,7 @@ func PieceBits(size int64) uint {
 		return uint(bits.TrailingZeros64(SmallFile))
 	}
 	b := uint(bits.TrailingZeros64(MinPiece))
-	for size > MaxPieces<<b {
+	for size > MaxPieces<<b || size > FewPieces<<b && b < uint(bits.TrailingZeros64(UsualPiece)) {
 		b++
 	}
 	return b

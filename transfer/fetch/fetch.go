@@ -29,7 +29,7 @@ type Options struct {
 	First    int           // the number of the first of them, see [peer.Opener]; 0 is that of short exchanges
 	Patience time.Duration // how long to try while nothing arrives; default 2 minutes
 	Progress transfer.Progress
-	Waiting  func(error) // told when the owner can't be reached and is tried again; may be nil
+	Waiting  func(error) // told when the owner can't be reached and is tried again, and what is missing; may be nil
 	Pace     func(ctx context.Context, from peer.ID, n int) error
 	Sources  Sources
 	Shelf    pull.Shelf // nil keeps and gives on nothing
@@ -52,6 +52,9 @@ type Fetcher struct {
 	heard atomic.Int64 // when something arrived last, in Unix nanoseconds
 
 	bans pull.Bans
+
+	mu    sync.Mutex
+	pulls map[*pull.Pull]struct{} // under way
 }
 
 // New starts a Fetcher, which works until Close or until ctx ends.
@@ -68,12 +71,12 @@ func New(ctx context.Context, src Source, opts Options) *Fetcher {
 	if opts.Shelf == nil {
 		opts.Shelf = noShelf{}
 	}
-	f := &Fetcher{src: src, opts: opts}
+	f := &Fetcher{src: src, opts: opts, pulls: make(map[*pull.Pull]struct{})}
 	f.heard.Store(time.Now().UnixNano())
 	all, cancel := context.WithCancel(ctx)
 	f.cancel = cancel
 	f.owner = lane.Open(all, src, lane.Options{
-		Lanes: opts.Lanes, First: opts.First, Patience: opts.Patience, Heard: &f.heard, Waiting: opts.Waiting, Pace: f.pace(src.Peer), Log: opts.Log,
+		Lanes: opts.Lanes, First: opts.First, Patience: opts.Patience, Heard: &f.heard, Waiting: f.waiting, Pace: f.pace(src.Peer), Log: opts.Log,
 	})
 	f.ctx = f.owner.Context()
 	return f
@@ -97,10 +100,24 @@ func (f *Fetcher) Close() {
 // seedLane is the connection that pieces of sources besides the owner come on.
 const seedLane = 1
 
-// pull starts to bring a large file.
-func (f *Fetcher) pull(ctx context.Context, ms *manifestStream, to pull.Sink, grow pull.Growing, plan swarm.Options) *pull.Pull {
+// waiting tells that the owner is away, and what is missing.
+func (f *Fetcher) waiting(err error) {
+	if f.opts.Waiting == nil {
+		return
+	}
+	f.mu.Lock()
+	for l := range f.pulls {
+		err = l.Missing(err)
+		break
+	}
+	f.mu.Unlock()
+	f.opts.Waiting(err)
+}
+
+// pull starts to bring a large file. end is called when it is not needed any more.
+func (f *Fetcher) pull(ctx context.Context, ms *manifestStream, to pull.Sink, grow pull.Growing, plan swarm.Options) (l *pull.Pull, end func()) {
 	path := ms.path
-	return pull.Start(ctx, pull.Config{
+	l = pull.Start(ctx, pull.Config{
 		File: f.file(ms), Layout: ms.layout, Label: f.label(path), Plan: plan,
 		Source: f.src, Owner: f.owner, Sources: f.opts.Sources, Bans: &f.bans,
 		Lanes: func(id peer.ID) lane.Options {
@@ -110,6 +127,15 @@ func (f *Fetcher) pull(ctx context.Context, ms *manifestStream, to pull.Sink, gr
 		Refusal: func(e *wirepb.Error) error { return f.refusal(e, path) },
 		Changed: func(ctx context.Context) error { return f.stillThere(ctx, path, ms.state.Version) },
 	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pulls[l] = struct{}{}
+	return l, func() {
+		f.mu.Lock()
+		delete(f.pulls, l)
+		f.mu.Unlock()
+		l.Close(f.tasks.Go)
+	}
 }
 
 // nobody is told of no progress.

@@ -87,8 +87,8 @@ func (o *ordered) large(ctx context.Context) error {
 	memory := newMemory(l)
 	grow := f.opts.Shelf.Begin(f.file(ms), l, memory)
 	defer grow.Close()
-	ld := f.pull(ctx, ms, memory, grow, swarm.Options{Sequential: true, Ahead: max(2, readAhead>>l.Bits)})
-	defer ld.Close(f.tasks.Go)
+	ld, end := f.pull(ctx, ms, memory, grow, swarm.Options{Sequential: true, Ahead: max(2, readAhead>>l.Bits)})
+	defer end()
 	ld.Want(first)
 	hashed, ended := make(chan error, 1), make(chan struct{})
 	go func() {

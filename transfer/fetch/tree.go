@@ -57,12 +57,26 @@ func (f *Fetcher) Tree(ctx context.Context, items iter.Seq2[Item, error], dst *s
 	t.report = nil
 	t.mu.Unlock()
 	if cause := context.Cause(f.ctx); cause != nil {
-		return cause
+		return f.lost(cause)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err
+}
+
+// lost says of an owner who can't be reached for how long it was tried.
+func (f *Fetcher) lost(cause error) error {
+	if peer.KindOf(cause) != peer.Unreachable {
+		return cause
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for l := range f.pulls {
+		return l.Missing(cause)
+	}
+	return &peer.Error{Path: f.src.Label, Kind: peer.Unreachable, Err: fmt.Errorf("nothing came for %v: %w", f.opts.Patience, cause),
+		Hint: "what came is kept: run it again when the owner is back"}
 }
 
 type tree struct {

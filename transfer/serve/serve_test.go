@@ -142,7 +142,7 @@ func TestRequests(t *testing.T) {
 	r.write(t, "large", large)
 	m := r.talk(t, serve.ManifestProtocol)
 	st := m.state("large")
-	if n, root, err := m.rest(); err != nil || n != 9 || !bytes.Equal(root, hash(large)) {
+	if n, root, err := m.rest(); err != nil || n != 33 || !bytes.Equal(root, hash(large)) {
 		t.Errorf("%d pieces, root %x, %v", n, root, err)
 	}
 	if m.state("small") == nil {
@@ -180,8 +180,8 @@ func TestRequests(t *testing.T) {
 		{"another share by the same grant", &transferpb.GetRequest{File: other, Whole: true}, peer.Denied, nil},
 		{"a large file as a small one", &transferpb.GetRequest{File: file("large"), Whole: true}, peer.Conflict, nil},
 		{"a piece", piece(file("large"), st.Version, 1), 0, large[transfer.MinPiece : 2*transfer.MinPiece]},
-		{"the last piece", piece(file("large"), st.Version, 8), 0, large[2*mib:]},
-		{"a piece too far", piece(file("large"), st.Version, 9), peer.Usage, nil},
+		{"the last piece", piece(file("large"), st.Version, 32), 0, large[2*mib:]},
+		{"a piece too far", piece(file("large"), st.Version, 33), peer.Usage, nil},
 		{"a piece far too far", piece(file("large"), st.Version, 1<<31), peer.Usage, nil},
 		{"another version", piece(file("large"), make([]byte, 16), 0), peer.Conflict, nil},
 		{"no version", piece(file("large"), nil, 0), peer.Conflict, nil},

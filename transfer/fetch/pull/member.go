@@ -73,8 +73,10 @@ func (l *Pull) ownersNews(n *transferpb.SwarmNews) error {
 		}
 	}
 	if n.Of > 0 && n.Index < n.Of && n.Of <= tracker.MaxMembers {
+		l.ask(int(n.Index), int(n.Of))
 		l.apply(swarm.Place{Source: l.Source.Peer, Index: int(n.Index), Of: int(n.Of)})
 	}
+	l.ask(0, 0)
 	l.others(n)
 	return nil
 }

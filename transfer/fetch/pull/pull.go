@@ -118,6 +118,7 @@ type Pull struct {
 	tasks  sync.WaitGroup
 	done   chan struct{} // closed when every piece is here, or err is set
 	ticked chan struct{} // holds a token when the next tick may be another
+	asking sync.Once
 
 	mu      sync.Mutex
 	swarm   *swarm.Swarm
@@ -135,6 +136,14 @@ type request struct {
 	piece  int
 }
 
+// briefing is how long the owner has to say which part of the file to ask it for, before it is asked for any.
+const briefing = 100 * time.Millisecond
+
+// ask has the owner asked from now on: this peer is number index of those that fetch the file, or it does not know.
+func (l *Pull) ask(index, of int) {
+	l.asking.Do(func() { l.apply(swarm.Joined{Source: l.Source.Peer, Origin: true, Index: index, Of: of}) })
+}
+
 // Start begins to fetch a file: the owner can be asked at once, others when they are heard of.
 func Start(ctx context.Context, c Config) *Pull {
 	c.Plan.Seed = uint64(time.Now().UnixNano())
@@ -145,11 +154,20 @@ func Start(ctx context.Context, c Config) *Pull {
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	l.members[c.Source.Peer] = &member{pull: l, id: c.Source.Peer, lanes: c.Owner}
-	l.apply(swarm.Joined{Source: c.Source.Peer, Origin: true})
 	l.tasks.Go(l.tick)
-	if c.Check != nil {
-		l.tasks.Go(l.listen)
+	if c.Check == nil {
+		l.apply(swarm.Joined{Source: c.Source.Peer, Origin: true})
+		return l
 	}
+	l.tasks.Go(l.listen)
+	l.tasks.Go(func() {
+		select {
+		case <-time.After(briefing):
+			l.ask(0, 0)
+		case <-l.done:
+		case <-l.ctx.Done():
+		}
+	})
 	return l
 }
 
@@ -208,7 +226,7 @@ func (l *Pull) Wait(ctx context.Context) error {
 	}
 }
 
-// Missing adds to an error of the owner, who can't be reached, what nobody else has.
+// Missing adds to an error of the owner, who can't be reached, what is not here yet.
 func (l *Pull) Missing(err error) error {
 	if peer.KindOf(err) != peer.Unreachable {
 		return err
@@ -217,8 +235,8 @@ func (l *Pull) Missing(err error) error {
 	left := l.swarm.Left()
 	l.mu.Unlock()
 	return &peer.Error{Path: l.Label, Kind: peer.Unreachable,
-		Err:  fmt.Errorf("%d of %d pieces are missing, and of those who have them only the owner is known: %w", left, l.Layout.Pieces(), err),
-		Hint: "run it again when the owner is back: what is here is kept"}
+		Err:  fmt.Errorf("%d of %d pieces are missing, and nobody else who is here has them: %w", left, l.Layout.Pieces(), err),
+		Hint: "what came is kept: run it again when the owner is back"}
 }
 
 // Known says that a piece is to be had, and by which hash.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -338,12 +339,23 @@ func (c *copying) Bad(from peer.ID, banned bool) {
 
 // wait takes note of why nothing arrives.
 func (c *copying) wait(why error) {
+	if peer.KindOf(why) != peer.Unreachable {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if peer.KindOf(why) == peer.Unreachable {
-		c.moves++
-		c.sum.Waiting = fmt.Sprintf("%s can't be reached; waiting for it", c.at.Ref.PeerRef())
+	c.moves++
+	c.sum.Waiting = fmt.Sprintf("waiting for %s, who can't be reached", c.at.Ref.PeerRef())
+	var e *peer.Error
+	if errors.As(why, &e) && control.IsRemote(e.Path) {
+		c.sum.Waiting += fmt.Sprintf(" (%s: %v)", e.Path, cause(e))
 	}
+}
+
+// cause is what an error says first.
+func cause(e *peer.Error) string {
+	text, _, _ := strings.Cut(e.Err.Error(), ":")
+	return text
 }
 
 // Had adds bytes that were here already.
