@@ -3,12 +3,16 @@ package serve
 import (
 	"context"
 	"crypto/hmac"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
+	"github.com/peerd/peerd/share/sharepb"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/seed"
 	"github.com/peerd/peerd/transfer/serve"
@@ -77,6 +81,34 @@ func (s *Seeds) raise(sh seed.Share, how func(grant.Epochs) grant.Epochs) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.epochs[sh] = how(s.epochs[sh])
+}
+
+// StateProtocol is how the owner of a share tells those who give on its files that rights ended: one ShareState.
+const StateProtocol = "/peerd/state/1"
+
+// maxState is the largest ShareState, in bytes, and stateTime how long it may take.
+const (
+	maxState  = 128
+	stateTime = 10 * time.Second
+)
+
+// State is the handler of [StateProtocol]. Only the owner of a share is believed, of that share.
+func (s *Seeds) State(_ context.Context, st peer.Stream) error {
+	if err := st.SetDeadline(time.Now().Add(stateTime)); err != nil {
+		return err
+	}
+	var m sharepb.ShareState
+	if err := wire.NewReaderSize(st, maxState).ReadMsg(&m, maxState); err != nil {
+		return err
+	}
+	if len(m.Share) != len(share.ID{}) {
+		return &peer.Error{Op: "read share state", Kind: peer.Usage, Err: errors.New("it names no share")}
+	}
+	sh := seed.Share{Owner: st.Peer(), ID: transfer.ShareID(m.Share)}
+	if slices.ContainsFunc(s.shelf.Shares(), func(k seed.Known) bool { return k.Share == sh }) {
+		s.Raise(sh, grant.Epochs{Read: m.EpochRead, Full: m.EpochFull})
+	}
+	return nil
 }
 
 // Grant shows this peer's own right to who names the topic of a share.

@@ -728,6 +728,67 @@ func (x *Entry) GetExec() bool {
 	return false
 }
 
+// ShareState is what the owner of a share tells those who give on its files: rights of lower epochs are over.
+type ShareState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Share         []byte                 `protobuf:"bytes,1,opt,name=share,proto3" json:"share,omitempty"`
+	EpochRead     uint64                 `protobuf:"varint,2,opt,name=epoch_read,json=epochRead,proto3" json:"epoch_read,omitempty"`
+	EpochFull     uint64                 `protobuf:"varint,3,opt,name=epoch_full,json=epochFull,proto3" json:"epoch_full,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareState) Reset() {
+	*x = ShareState{}
+	mi := &file_share_sharepb_share_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareState) ProtoMessage() {}
+
+func (x *ShareState) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareState.ProtoReflect.Descriptor instead.
+func (*ShareState) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ShareState) GetShare() []byte {
+	if x != nil {
+		return x.Share
+	}
+	return nil
+}
+
+func (x *ShareState) GetEpochRead() uint64 {
+	if x != nil {
+		return x.EpochRead
+	}
+	return 0
+}
+
+func (x *ShareState) GetEpochFull() uint64 {
+	if x != nil {
+		return x.EpochFull
+	}
+	return 0
+}
+
 var File_share_sharepb_share_proto protoreflect.FileDescriptor
 
 const file_share_sharepb_share_proto_rawDesc = "" +
@@ -778,7 +839,14 @@ const file_share_sharepb_share_proto_rawDesc = "" +
 	"\x04size\x18\x03 \x01(\x03R\x04size\x12\x19\n" +
 	"\bmod_time\x18\x04 \x01(\x03R\amodTime\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\fR\aversion\x12\x12\n" +
-	"\x04exec\x18\x06 \x01(\bR\x04exec*B\n" +
+	"\x04exec\x18\x06 \x01(\bR\x04exec\"`\n" +
+	"\n" +
+	"ShareState\x12\x14\n" +
+	"\x05share\x18\x01 \x01(\fR\x05share\x12\x1d\n" +
+	"\n" +
+	"epoch_read\x18\x02 \x01(\x04R\tepochRead\x12\x1d\n" +
+	"\n" +
+	"epoch_full\x18\x03 \x01(\x04R\tepochFull*B\n" +
 	"\x04Verb\x12\r\n" +
 	"\tVERB_NONE\x10\x00\x12\r\n" +
 	"\tVERB_STAT\x10\x01\x12\r\n" +
@@ -798,7 +866,7 @@ func file_share_sharepb_share_proto_rawDescGZIP() []byte {
 }
 
 var file_share_sharepb_share_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_share_sharepb_share_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_share_sharepb_share_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_share_sharepb_share_proto_goTypes = []any{
 	(Verb)(0),            // 0: peerd.share.Verb
 	(*Hello)(nil),        // 1: peerd.share.Hello
@@ -810,15 +878,16 @@ var file_share_sharepb_share_proto_goTypes = []any{
 	(*Request)(nil),      // 7: peerd.share.Request
 	(*Page)(nil),         // 8: peerd.share.Page
 	(*Entry)(nil),        // 9: peerd.share.Entry
-	(*wirepb.Error)(nil), // 10: peerd.wire.Error
+	(*ShareState)(nil),   // 10: peerd.share.ShareState
+	(*wirepb.Error)(nil), // 11: peerd.wire.Error
 }
 var file_share_sharepb_share_proto_depIdxs = []int32{
 	2,  // 0: peerd.share.Hello.shares:type_name -> peerd.share.Share
 	6,  // 1: peerd.share.AuthMessage.refused:type_name -> peerd.share.AuthResult
-	10, // 2: peerd.share.AuthResult.error:type_name -> peerd.wire.Error
+	11, // 2: peerd.share.AuthResult.error:type_name -> peerd.wire.Error
 	0,  // 3: peerd.share.Request.verb:type_name -> peerd.share.Verb
 	9,  // 4: peerd.share.Page.entries:type_name -> peerd.share.Entry
-	10, // 5: peerd.share.Page.error:type_name -> peerd.wire.Error
+	11, // 5: peerd.share.Page.error:type_name -> peerd.wire.Error
 	6,  // [6:6] is the sub-list for method output_type
 	6,  // [6:6] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
@@ -842,7 +911,7 @@ func file_share_sharepb_share_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_share_sharepb_share_proto_rawDesc), len(file_share_sharepb_share_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

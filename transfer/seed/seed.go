@@ -215,13 +215,13 @@ func (s *Shelf) Shares() []Known {
 	return all
 }
 
-// Files are the files of a share that are whole here, those that were used last first.
-func (s *Shelf) Files(sh Share) []transfer.File {
+// Files are the files of a share that are whole here and were used since a time, those that were used last first.
+func (s *Shelf) Files(sh Share, since time.Time) []transfer.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []*file
 	for _, f := range s.files {
-		if f.growing == nil && f.Owner == sh.Owner && f.Share == sh.ID {
+		if f.growing == nil && f.Owner == sh.Owner && f.Share == sh.ID && f.used.After(since) {
 			all = append(all, f)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/peerd/peerd/peer"
@@ -45,6 +46,9 @@ type Topics interface {
 	Grant(ctx context.Context, topic []byte) ([]byte, error)
 }
 
+// MaxAnnounced is how many files one stream may announce.
+const MaxAnnounced = 256
+
 // Bounds of a swarm's stream.
 const (
 	newsPause = 20 * time.Millisecond // between two news: what comes meanwhile goes together
@@ -57,6 +61,9 @@ func (s *Service) Swarm(ctx context.Context, st peer.Stream) error {
 	var hello transferpb.SwarmHello
 	if err := c.receive(&hello); err != nil {
 		return err
+	}
+	if hello.Announce {
+		return s.announced(ctx, c)
 	}
 	join := hello.Join
 	if len(hello.Topic) > 0 {
@@ -94,31 +101,12 @@ func errUnknown() error {
 
 // member tells a member of a file's swarm its news, for as long as it listens and may.
 func (s *Service) member(ctx context.Context, c *session, join *transferpb.SwarmJoin) error {
-	if err := c.admit(join.GetFile()); err != nil {
-		return err
-	}
-	if len(join.Version) != len(transfer.Version{}) {
-		return &peer.Error{Op: "join swarm", Kind: peer.Usage, Err: errors.New("it names no version")}
-	}
-	version := transfer.Version(join.Version)
-	f, err := c.pass.Open(ctx, join.File.Path, version)
+	f, file, err := c.open(ctx, join)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if st, err := f.State(); err != nil {
-		return err
-	} else if st.Version != version {
-		return errChanged("join swarm")
-	}
-	who := tracker.Source{Peer: c.stream.Peer()}
-	for _, b := range join.Addrs[:min(len(join.Addrs), tracker.MaxAddrs)] {
-		if a, err := peer.AddrFromBytes(b); err == nil {
-			who.Addrs = append(who.Addrs, a)
-		}
-	}
-	file := transfer.File{Owner: c.pass.Owner(), Share: c.share, Path: join.File.Path, Version: version}.ID()
-	m := s.table.Join(time.Now(), file, who, join.Gives)
+	m := s.table.Join(time.Now(), file, c.member(join), join.Gives)
 	defer func() { m.Leave(time.Now()) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -127,6 +115,64 @@ func (s *Service) member(ctx context.Context, c *session, join *transferpb.Swarm
 		c.notes(m)
 	}()
 	return (&herald{session: c, file: f, member: m}).run(ctx)
+}
+
+// open opens the file that somebody joins the swarm of, in the version that it names.
+func (c *session) open(ctx context.Context, join *transferpb.SwarmJoin) (File, transfer.File, error) {
+	var file transfer.File
+	if err := c.admit(join.GetFile()); err != nil {
+		return nil, file, err
+	}
+	if len(join.Version) != len(file.Version) {
+		return nil, file, &peer.Error{Op: "join swarm", Kind: peer.Usage, Err: errors.New("it names no version")}
+	}
+	file = transfer.File{Owner: c.pass.Owner(), Share: c.share, Path: join.File.Path, Version: transfer.Version(join.Version)}
+	f, err := c.pass.Open(ctx, file.Path, file.Version)
+	if err != nil {
+		return nil, file, err
+	}
+	st, err := f.State()
+	if err == nil && st.Version != file.Version {
+		err = errChanged("join swarm")
+	}
+	if err != nil {
+		f.Close()
+		return nil, file, err
+	}
+	return f, file, nil
+}
+
+// member is who joins, and where it says that it may be reached.
+func (c *session) member(join *transferpb.SwarmJoin) tracker.Source {
+	who := tracker.Source{Peer: c.stream.Peer()}
+	for _, b := range join.Addrs[:min(len(join.Addrs), tracker.MaxAddrs)] {
+		if a, err := peer.AddrFromBytes(b); err == nil {
+			who.Addrs = append(who.Addrs, a)
+		}
+	}
+	return who
+}
+
+// announced takes note of a peer that has files of a share. What is no file of this moment is passed over.
+func (s *Service) announced(ctx context.Context, c *session) error {
+	for range MaxAnnounced {
+		var join transferpb.SwarmJoin
+		if err := c.receive(&join); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		f, file, err := c.open(ctx, &join)
+		switch {
+		case err == nil:
+			f.Close()
+			s.table.Add(time.Now(), file, c.member(&join))
+		case peer.KindOf(err) == peer.Denied:
+			return err
+		}
+	}
+	return nil
 }
 
 // notes reads what a member says until it says no more.

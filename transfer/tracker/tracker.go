@@ -53,6 +53,7 @@ type swarm struct {
 type Member struct {
 	table  *Table
 	file   transfer.FileID
+	share  transfer.ShareID
 	source Source
 	gives  bool
 	busy   bool      // it still fetches
@@ -63,12 +64,12 @@ type Member struct {
 func New() *Table { return &Table{files: make(map[transfer.FileID]*swarm)} }
 
 // Join enters a peer that begins to fetch a file, in place of what it was before.
-func (t *Table) Join(now time.Time, f transfer.FileID, s Source, gives bool) *Member {
+func (t *Table) Join(now time.Time, f transfer.File, s Source, gives bool) *Member {
 	s.Addrs = slices.Clone(s.Addrs[:min(len(s.Addrs), MaxAddrs)])
-	m := &Member{table: t, file: f, source: s, gives: gives, busy: true}
+	m := &Member{table: t, file: f.ID(), share: f.Share, source: s, gives: gives, busy: true}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	sw := t.swarm(f)
+	sw := t.swarm(m.file)
 	sw.prune(now)
 	sw.members = slices.DeleteFunc(sw.members, func(old *Member) bool { return old.source.Peer == s.Peer })
 	if len(sw.members) < MaxMembers {
@@ -79,19 +80,32 @@ func (t *Table) Join(now time.Time, f transfer.FileID, s Source, gives bool) *Me
 }
 
 // Add enters a peer that has all of a file already.
-func (t *Table) Add(now time.Time, f transfer.FileID, s Source) {
+func (t *Table) Add(now time.Time, f transfer.File, s Source) {
 	t.Join(now, f, s, true).Done(now)
 }
 
-// Forget drops a peer from all swarms, as when its right ended.
-func (t *Table) Forget(who peer.ID, files func(transfer.FileID) bool) {
+// Givers are the peers that give on files of a share.
+func (t *Table) Givers(share transfer.ShareID) []peer.ID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for f, sw := range t.files {
-		n := len(sw.members)
-		if files(f) {
-			sw.members = slices.DeleteFunc(sw.members, func(m *Member) bool { return m.source.Peer == who })
+	all := make(map[peer.ID]bool)
+	for _, sw := range t.files {
+		for _, m := range sw.members {
+			if m.gives && m.share == share {
+				all[m.source.Peer] = true
+			}
 		}
+	}
+	return slices.Collect(maps.Keys(all))
+}
+
+// Forget drops a share's files, as when a right to it ended: who still may, says so again.
+func (t *Table) Forget(share transfer.ShareID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, sw := range t.files {
+		n := len(sw.members)
+		sw.members = slices.DeleteFunc(sw.members, func(m *Member) bool { return m.share == share && !m.busy })
 		if len(sw.members) != n {
 			sw.notify()
 		}

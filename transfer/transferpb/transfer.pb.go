@@ -451,9 +451,11 @@ func (x *GetReply) GetError() *wirepb.Error {
 // once. Any other source is told a topic, which means nothing to those who may not read the share, and shows its own right
 // first.
 type SwarmHello struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Topic         []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"` // 16 bytes
-	Join          *SwarmJoin             `protobuf:"bytes,2,opt,name=join,proto3" json:"join,omitempty"`   // to the owner, in place of the topic
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"` // 16 bytes
+	Join  *SwarmJoin             `protobuf:"bytes,2,opt,name=join,proto3" json:"join,omitempty"`   // to the owner, in place of the topic
+	// To the owner: SwarmJoins follow, of files of one share that the asker has all of and gives on. Nothing is answered.
+	Announce      bool `protobuf:"varint,3,opt,name=announce,proto3" json:"announce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -500,6 +502,13 @@ func (x *SwarmHello) GetJoin() *SwarmJoin {
 		return x.Join
 	}
 	return nil
+}
+
+func (x *SwarmHello) GetAnnounce() bool {
+	if x != nil {
+		return x.Announce
+	}
+	return false
 }
 
 // SwarmWelcome answers a topic: a grant of the owner for the source itself.
@@ -856,11 +865,12 @@ const file_transfer_transferpb_transfer_proto_rawDesc = "" +
 	"\x06length\x18\x01 \x01(\x04R\x06length\x12+\n" +
 	"\x05state\x18\x02 \x01(\v2\x15.peerd.transfer.StateR\x05state\x12\x12\n" +
 	"\x04root\x18\x03 \x01(\fR\x04root\x12'\n" +
-	"\x05error\x18\x04 \x01(\v2\x11.peerd.wire.ErrorR\x05error\"Q\n" +
+	"\x05error\x18\x04 \x01(\v2\x11.peerd.wire.ErrorR\x05error\"m\n" +
 	"\n" +
 	"SwarmHello\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x12-\n" +
-	"\x04join\x18\x02 \x01(\v2\x19.peerd.transfer.SwarmJoinR\x04join\"M\n" +
+	"\x04join\x18\x02 \x01(\v2\x19.peerd.transfer.SwarmJoinR\x04join\x12\x1a\n" +
+	"\bannounce\x18\x03 \x01(\bR\bannounce\"M\n" +
 	"\fSwarmWelcome\x12\x14\n" +
 	"\x05grant\x18\x01 \x01(\fR\x05grant\x12'\n" +
 	"\x05error\x18\x02 \x01(\v2\x11.peerd.wire.ErrorR\x05error\"{\n" +

@@ -29,6 +29,7 @@ import (
 	"github.com/peerd/peerd/transfer/seed"
 	transferserve "github.com/peerd/peerd/transfer/serve"
 	"github.com/peerd/peerd/transfer/store"
+	"github.com/peerd/peerd/transfer/tracker"
 )
 
 // Ready is what a daemon says when it is up.
@@ -50,6 +51,7 @@ const (
 	manifestStreams = 16
 	getStreams      = 16
 	swarmStreams    = 16
+	stateStreams    = 2
 	doctorStreams   = 2
 )
 
@@ -69,6 +71,7 @@ type daemon struct {
 	cache   *store.Cache
 	shelf   *seed.Shelf
 	seeds   *shareserve.Seeds
+	table   *tracker.Table
 
 	upload, download *rate.Limiter // of all peers together
 	throttle         auth.Throttle
@@ -108,6 +111,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.lan.run(ctx) })
+	g.Go(func() error { return d.give(ctx) })
 	// The socket goes last, since who finds it gone may start the next daemon, which wants our port.
 	locked, unlock := context.WithCancel(context.WithoutCancel(ctx))
 	defer unlock()
@@ -184,9 +188,10 @@ func (d *daemon) serve() error {
 	if err != nil {
 		return err
 	}
+	d.table = tracker.New()
 	d.seeds = shareserve.NewSeeds(d.shelf, d.client.Grant, time.Now)
 	bytes := transferserve.New(transferserve.Options{
-		Auth: shareserve.Either(shareserve.NewBytes(gate), d.seeds), Manifests: manifests, Topics: d.seeds, Log: d.log,
+		Auth: shareserve.Either(shareserve.NewBytes(gate), d.seeds), Manifests: manifests, Table: d.table, Topics: d.seeds, Log: d.log,
 	})
 	bytes.Pace(d.upload, rate.NewSlots())
 	d.porter = shareserve.NewPorter(d.offers, d.self, d.met)
@@ -196,6 +201,7 @@ func (d *daemon) serve() error {
 	d.host.Handle(transferserve.ManifestProtocol, manifestStreams, bytes.Manifest)
 	d.host.Handle(transferserve.GetProtocol, getStreams, bytes.Get)
 	d.host.Handle(transferserve.SwarmProtocol, swarmStreams, bytes.Swarm)
+	d.host.Handle(shareserve.StateProtocol, stateStreams, d.rightsEnded)
 	d.host.Handle(doctor.Protocol, doctorStreams, doctor.NewHelper(d.host, time.Now).Handle)
 	return nil
 }
