@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/multiformats/go-multistream"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/book"
 )
 
 // The order in which addresses are tried (in the manner of RFC 8305).
@@ -22,6 +24,7 @@ const (
 	dialStep   = 50 * time.Millisecond  // between one address and the next of its kind
 	headStart  = 300 * time.Millisecond // of TCP before QUIC
 	lastChance = time.Second            // of QUIC where TCP was refused everywhere
+	patience   = time.Second            // of the direct ways before a circuit
 )
 
 // lanePause is how long a peer that could not be dialled, but dialled us, is left with the lanes that there are.
@@ -79,7 +82,7 @@ func (h *Host) Open(ctx context.Context, id peer.ID, proto string, lane int) (pe
 
 // openOn opens a stream on one connection.
 func openOn(ctx context.Context, l *link, proto string) (*outStream, error) {
-	s, err := l.conn.NewStream(ctx)
+	s, err := l.conn.NewStream(network.WithAllowLimitedConn(ctx, "a circuit carries what any connection does"))
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +91,15 @@ func openOn(ctx context.Context, l *link, proto string) (*outStream, error) {
 		return nil, err
 	}
 	return &outStream{inStream{s}, multistream.NewMSSelect(s, proto)}, nil
+}
+
+// Connect makes sure that there is a connection to a peer, dialling if need be. Errors are those of [Host.Open].
+func (h *Host) Connect(ctx context.Context, id peer.ID) error {
+	if id == h.id || !h.gate.Trusts(id) {
+		return &peer.Error{Op: "connect", Path: id.String(), Kind: peer.Denied, Err: errors.New("it is this peer itself, or blocked")}
+	}
+	_, err := h.link(ctx, laneKey{id, 0})
+	return err
 }
 
 // link finds or dials the lane's connection.
@@ -136,27 +148,18 @@ func (h *Host) dial(ctx context.Context, key laneKey) (*link, error) {
 	fail := func(err error) error {
 		return &peer.Error{Op: "connect", Path: key.id.String(), Kind: peer.Unreachable, Err: err, Hint: `run "peerd doctor"`}
 	}
-	var tcp, quic []peer.Addr
-	for _, a := range h.book.addrs(key.id) {
-		switch {
-		case !h.gate.Allows(a):
-		case kindOf(a) == tcpKind:
-			tcp = append(tcp, a)
-		default:
-			quic = append(quic, a)
-		}
-	}
-	if len(tcp)+len(quic) == 0 {
+	r := h.route(key)
+	if len(r.queue) == 0 {
 		return nil, fail(errors.New("no address of it is known"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.DialTimeout)
 	defer cancel()
-	conn, addr, err := h.race(ctx, key.id, tcp, quic)
+	conn, addr, err := h.race(ctx, key.id, r)
 	if err != nil {
 		h.log.Debug("dial failed", "peer", key.id, "lane", key.lane, "err", err)
 		return nil, fail(err)
 	}
-	h.book.worked(key.id, addr)
+	h.book.Worked(key.id, addr)
 	l, err := h.feed.give(conn, key.lane)
 	if err != nil {
 		return nil, fail(err)
@@ -171,12 +174,52 @@ type attempt struct {
 	err  error
 }
 
+// route is where a peer may be, in the order to try: TCP, QUIC, circuits.
+type route struct {
+	queue       []peer.Addr
+	tcp, direct int           // how many of the queue are TCP, and how many are no circuits
+	detour      time.Duration // how long the direct ways are given before a circuit is tried
+}
+
+// route gives the ways to dial a lane. A circuit carries lane 0 alone: more of them would share one path.
+func (h *Host) route(key laneKey) route {
+	h.mu.Lock()
+	noCircuit := h.relay == nil || key.lane > 0
+	h.mu.Unlock()
+	var by [book.Circuit + 1][]peer.Addr
+	r := route{detour: patience}
+	for i, a := range h.book.Addrs(key.id) {
+		kind := book.KindOf(a)
+		if !h.gate.Allows(a) || kind == book.Circuit && (noCircuit || book.RelayOf(a) == key.id) {
+			continue
+		}
+		if i == 0 && kind == book.Circuit {
+			r.detour = headStart // it worked last, so the others likely don't
+		}
+		by[kind] = append(by[kind], a)
+	}
+	r.queue = slices.Concat(by[book.TCP], by[book.QUIC], by[book.Circuit])
+	r.tcp, r.direct = len(by[book.TCP]), len(by[book.TCP])+len(by[book.QUIC])
+	return r
+}
+
+// pause is how long to wait after the first n addresses were tried.
+func (r route) pause(n int) time.Duration {
+	switch n {
+	case r.direct:
+		return r.detour
+	case r.tcp:
+		return headStart
+	}
+	return dialStep
+}
+
 // race dials addresses one shortly after the other, and the next at once when one fails. The first that proves its ID
 // wins, and what the others still bring is closed.
-func (h *Host) race(ctx context.Context, id peer.ID, tcp, quic []peer.Addr) (transport.CapableConn, peer.Addr, error) {
+func (h *Host) race(ctx context.Context, id peer.ID, r route) (transport.CapableConn, peer.Addr, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	queue := append(tcp, quic...)
+	queue := r.queue
 	results := make(chan attempt, len(queue))
 	next, pending, refused := 0, 0, 0
 	defer func() { h.drain(results, pending) }()
@@ -192,23 +235,22 @@ func (h *Host) race(ctx context.Context, id peer.ID, tcp, quic []peer.Addr) (tra
 			h.try(ctx, id, queue[next], results)
 			next++
 			pending++
-			if next == len(tcp) {
-				timer.Reset(headStart)
-			} else if next < len(queue) {
-				timer.Reset(dialStep)
+			if next < len(queue) {
+				timer.Reset(r.pause(next))
 			}
-		case r := <-results:
+		case got := <-results:
 			pending--
-			if r.err == nil {
-				return r.conn, r.addr, nil
+			if got.err == nil {
+				return got.conn, got.addr, nil
 			}
-			failed = append(failed, fmt.Errorf("%v: %w", r.addr, explain(r.err)))
-			if errors.Is(r.err, syscall.ECONNREFUSED) {
-				if refused++; refused == len(tcp) { // it is up and peerd is not: QUIC would wait for nobody
+			failed = append(failed, fmt.Errorf("%v: %w", got.addr, explain(got.err)))
+			if errors.Is(got.err, syscall.ECONNREFUSED) {
+				// It is up and peerd is not: QUIC would wait for nobody.
+				if refused++; refused == r.tcp && r.direct == len(queue) {
 					time.AfterFunc(lastChance, cancel)
 				}
 			}
-			if next < len(tcp) || (pending == 0 && next < len(queue)) {
+			if next < r.tcp || (pending == 0 && next < len(queue)) {
 				timer.Reset(0)
 			}
 		}
@@ -221,8 +263,11 @@ func (h *Host) race(ctx context.Context, id peer.ID, tcp, quic []peer.Addr) (tra
 
 func (h *Host) try(ctx context.Context, id peer.ID, addr peer.Addr, results chan<- attempt) {
 	t := h.tcp
-	if kindOf(addr) == quicKind {
+	switch book.KindOf(addr) {
+	case book.QUIC:
 		t = h.quic
+	case book.Circuit:
+		t = h.relay
 	}
 	// The dial that waits for this holds Close off, which is why it may be a plain goroutine of the group.
 	h.tasks.Go(func() {

@@ -2,7 +2,8 @@
 // of protocols; what is said on them it does not know.
 //
 // It is go-libp2p's swarm and its TCP and QUIC transports, with neither the host around them nor any service that a local
-// network has no use for (identify, relay, AutoNAT, hole punching). Connections are TCP with TLS 1.3 and yamux where that
+// network has no use for (identify, AutoNAT, hole punching); package adapter brings a host for those that need one.
+// Connections are TCP with TLS 1.3 and yamux where that
 // can be had, since it costs a fraction of what QUIC and Noise do, and QUIC otherwise.
 //
 // Connections are dialled here and not by the swarm, whose dialer refuses IPv6 link-local addresses and a second
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	core "github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
@@ -35,10 +37,12 @@ import (
 	quictransport "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multistream"
 	"github.com/quic-go/quic-go"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/book"
 	"github.com/peerd/peerd/peer/host/limit"
 	"github.com/peerd/peerd/peer/host/secure"
 )
@@ -84,14 +88,17 @@ type Host struct {
 
 	limits network.ResourceManager
 	store  peerstore.Peerstore
+	bus    event.Bus
 	swarm  *swarm.Swarm
+	up     transport.Upgrader
 	tcp    transport.Transport
 	quic   transport.Transport
+	relay  transport.Transport // dials circuits; nil without
 	reuse  *quicreuse.ConnManager
 	feed   *feed
 	port   int
 
-	book     *book
+	book     *book.Book
 	protocol *multistream.MultistreamMuxer[string]
 
 	ctx    context.Context // ends when Close begins
@@ -104,6 +111,7 @@ type Host struct {
 	serving      sync.WaitGroup // handlers; none is added once closing is set
 	services     map[string]*service
 	links        map[peer.ID][]*link // open connections, oldest first
+	kept         map[peer.ID]int     // whose connections are not closed when idle, by how many wish it
 	dials        map[laneKey]*dial   // under way
 	onConnect    []func(peer.ID, peer.Addr, bool)
 	onDisconnect []func(peer.ID)
@@ -134,10 +142,11 @@ func New(cfg Config) (*Host, error) {
 		cfg: cfg, id: id, log: cfg.Logger,
 		gate:     &limit.Gate{AllowPublic: cfg.AllowPublic, Blocked: cfg.Blocked},
 		feed:     newFeed(),
-		book:     newBook(),
+		book:     book.New(),
 		protocol: multistream.NewMultistreamMuxer[string](),
 		services: make(map[string]*service),
 		links:    make(map[peer.ID][]*link),
+		kept:     make(map[peer.ID]int),
 		dials:    make(map[laneKey]*dial),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -164,7 +173,8 @@ func (h *Host) start() (err error) {
 	if h.store, err = pstoremem.NewPeerstore(); err != nil {
 		return fail(err)
 	}
-	h.swarm, err = swarm.NewSwarm(h.id, h.store, eventbus.NewBus(),
+	h.bus = eventbus.NewBus()
+	h.swarm, err = swarm.NewSwarm(h.id, h.store, h.bus,
 		swarm.WithConnectionGater(h.gate), swarm.WithResourceManager(h.limits))
 	if err != nil {
 		return fail(err)
@@ -195,12 +205,12 @@ func (h *Host) makeTransports() error {
 	if err != nil {
 		return err
 	}
-	up, err := upgrader.New([]sec.SecureTransport{tls}, muxers, nil, h.limits, h.gate, upgrader.WithAcceptTimeout(limit.AcceptTimeout))
+	h.up, err = upgrader.New([]sec.SecureTransport{tls}, muxers, nil, h.limits, h.gate, upgrader.WithAcceptTimeout(limit.AcceptTimeout))
 	if err != nil {
 		return err
 	}
 	// A shared port would hide that it is taken.
-	h.tcp, err = tcp.NewTCPTransport(up, h.limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(h.cfg.DialTimeout))
+	h.tcp, err = tcp.NewTCPTransport(h.up, h.limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(h.cfg.DialTimeout))
 	if err != nil {
 		return err
 	}
@@ -277,6 +287,47 @@ func (h debugHandler) WithGroup(name string) slog.Handler {
 
 // ID is this peer's ID.
 func (h *Host) ID() peer.ID { return h.id }
+
+// Learn replaces the addresses that a peer is dialled at: TCP and QUIC by IP, with a zone where link-local, and circuits.
+// Others are dropped, and so is what exceeds [book.MaxAddrs]. They are hints: who answers there proves its ID or is not
+// talked to. Beyond [book.MaxPeers] the peer that was not used for longest is forgotten.
+func (h *Host) Learn(id peer.ID, addrs []peer.Addr) { h.book.Set(id, addrs) }
+
+// Hint gives addresses to a peer of which nothing was learned.
+func (h *Host) Hint(id peer.ID, addrs []peer.Addr) {
+	if id != h.id {
+		h.book.Hint(id, addrs)
+	}
+}
+
+// Known are the addresses that a peer would be dialled at, the one that worked last in front.
+func (h *Host) Known(id peer.ID) []peer.Addr { return h.book.Addrs(id) }
+
+// Forget drops what was learned of a peer's addresses. Open connections stay.
+func (h *Host) Forget(id peer.ID) { h.book.Set(id, nil) }
+
+// Parts are what a Host is made of, for package adapter alone: whatever else needs them belongs below this package.
+type Parts struct {
+	Key      crypto.PrivKey
+	Network  network.Network
+	Store    peerstore.Peerstore
+	Bus      event.Bus
+	Upgrader transport.Upgrader
+}
+
+// Parts gives what this host is made of.
+func (h *Host) Parts() Parts { return Parts{h.cfg.Key, h.swarm, h.store, h.bus, h.up} }
+
+// DialCircuits has circuits dialled, and listened for, by a transport.
+func (h *Host) DialCircuits(t transport.Transport) error {
+	h.mu.Lock()
+	h.relay = t
+	h.mu.Unlock()
+	if err := h.swarm.AddTransport(t); err != nil {
+		return &peer.Error{Op: "start circuits", Err: err}
+	}
+	return h.swarm.AddListenAddr(ma.StringCast("/p2p-circuit"))
+}
 
 // spawn runs f in a goroutine that Close waits for, and reports whether it did: it does not once Close began.
 func (h *Host) spawn(f func()) bool {

@@ -11,6 +11,7 @@ import (
 	msmux "github.com/multiformats/go-multistream"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/book"
 )
 
 // Identify finds out who answers at a TCP address of which no ID is known yet, by a TLS handshake that it ends right
@@ -19,7 +20,7 @@ func (h *Host) Identify(ctx context.Context, addr peer.Addr) (peer.ID, error) {
 	fail := func(err error) (peer.ID, error) {
 		return "", &peer.Error{Op: "connect", Path: addr.String(), Kind: peer.Unreachable, Err: explain(err), Hint: `run "peerd doctor"`}
 	}
-	if kindOf(addr) != tcpKind || !h.gate.Allows(addr) {
+	if book.KindOf(addr) != book.TCP || !h.gate.Allows(addr) {
 		return fail(fmt.Errorf("not an address to connect to"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.DialTimeout)

@@ -132,7 +132,7 @@ func (h *Host) idle(step time.Duration) []*link {
 	var idle []*link
 	for _, links := range h.links {
 		for _, l := range links {
-			if l.conn.Stat().NumStreams > 0 {
+			if l.conn.Stat().NumStreams > 0 || h.kept[l.conn.RemotePeer()] > 0 {
 				l.quiet = 0
 				continue
 			}
@@ -146,6 +146,17 @@ func (h *Host) idle(step time.Duration) []*link {
 		}
 	}
 	return idle
+}
+
+// Keep has the connections to a peer stay open while they are idle, until Keep is called with false as often as with true.
+func (h *Host) Keep(id peer.ID, keep bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if keep {
+		h.kept[id]++
+	} else if h.kept[id]--; h.kept[id] <= 0 {
+		delete(h.kept, id)
+	}
 }
 
 // Connected reports whether any connection to the peer is open.

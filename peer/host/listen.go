@@ -14,6 +14,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/book"
 	"github.com/peerd/peerd/peer/host/limit"
 )
 
@@ -70,8 +71,8 @@ func parseEndpoint(s string) (endpoint, error) {
 		if err != nil {
 			return fail(err)
 		}
-		kind := kindOf(a)
-		if kind == noKind {
+		kind := book.KindOf(a)
+		if kind == book.None {
 			return fail(errors.New("it is neither TCP nor QUIC"))
 		}
 		_, hostPort, err := manet.DialArgs(a)
@@ -82,7 +83,7 @@ func parseEndpoint(s string) (endpoint, error) {
 		if err != nil {
 			return fail(err)
 		}
-		return endpoint{[]netip.Addr{ap.Addr()}, ap.Port(), kind == tcpKind, kind == quicKind}, nil
+		return endpoint{[]netip.Addr{ap.Addr()}, ap.Port(), kind == book.TCP, kind == book.QUIC}, nil
 	}
 	host, portText, err := net.SplitHostPort(s)
 	if err != nil {
@@ -198,8 +199,8 @@ func (h *Host) Addrs() []peer.Addr {
 	var local []netip.Addr
 	var addrs []peer.Addr
 	for _, l := range h.swarm.ListenAddresses() {
-		kind := kindOf(l)
-		if kind == noKind {
+		kind := book.KindOf(l)
+		if kind == book.None {
 			continue
 		}
 		ip, _ := limit.IP(l)
@@ -214,12 +215,12 @@ func (h *Host) Addrs() []peer.Addr {
 			if have.Is4() != ip.Is4() {
 				continue
 			}
-			if a, err := listenAddr(netip.AddrPortFrom(have, portOf(l)), kind == quicKind); err == nil {
+			if a, err := listenAddr(netip.AddrPortFrom(have, portOf(l)), kind == book.QUIC); err == nil {
 				addrs = append(addrs, a)
 			}
 		}
 	}
-	slices.SortStableFunc(addrs, func(a, b peer.Addr) int { return int(kindOf(a)) - int(kindOf(b)) })
+	slices.SortStableFunc(addrs, func(a, b peer.Addr) int { return int(book.KindOf(a)) - int(book.KindOf(b)) })
 	return addrs
 }
 

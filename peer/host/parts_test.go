@@ -12,6 +12,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/book"
 	"github.com/peerd/peerd/peer/host/limit"
 )
 
@@ -104,17 +105,17 @@ func TestAddrsPutsTCPFirst(t *testing.T) {
 	if err != nil {
 		t.Skip(err) // no IPv6
 	}
-	var kinds []addrKind
+	var kinds []book.Kind
 	for _, a := range h.Addrs() {
-		kinds = append(kinds, kindOf(a))
+		kinds = append(kinds, book.KindOf(a))
 	}
-	if !slices.Equal(kinds, []addrKind{tcpKind, tcpKind, quicKind, quicKind}) {
+	if !slices.Equal(kinds, []book.Kind{book.TCP, book.TCP, book.QUIC, book.QUIC}) {
 		t.Errorf("got %v", h.Addrs())
 	}
 }
 
 func TestBook(t *testing.T) {
-	h := &Host{book: newBook()}
+	h := &Host{book: book.New()}
 	id := testID(t)
 	var many []peer.Addr
 	for i := range 20 {
@@ -123,25 +124,25 @@ func TestBook(t *testing.T) {
 	many = append([]peer.Addr{ma.StringCast("/dns4/example.com/tcp/1"), ma.StringCast("/ip4/10.0.0.1/udp/5"),
 		ma.StringCast("/ip4/10.0.0.2/tcp/1/p2p/" + id.String())}, many...)
 	h.Learn(id, many)
-	got := h.book.addrs(id)
-	if len(got) != maxAddrs || got[0].String() != "/ip4/10.0.0.2/tcp/1" {
+	got := h.book.Addrs(id)
+	if len(got) != book.MaxAddrs || got[0].String() != "/ip4/10.0.0.2/tcp/1" {
 		t.Fatalf("kept %v", got)
 	}
 	best := got[5]
-	h.book.worked(id, best)
+	h.book.Worked(id, best)
 	h.Learn(id, got)
-	if again := h.book.addrs(id); len(again) != maxAddrs || !again[0].Equal(best) {
+	if again := h.book.Addrs(id); len(again) != book.MaxAddrs || !again[0].Equal(best) {
 		t.Errorf("the address that worked is not first: %v", again)
 	}
-	for range 2 * maxKnown {
+	for range 2 * book.MaxPeers {
 		h.Learn(testID(t), got)
-		h.book.addrs(id) // in use
+		h.book.Addrs(id) // in use
 	}
-	if len(h.book.peers) != maxKnown || h.book.addrs(id) == nil {
-		t.Errorf("%d peers are known; the one in use %v", len(h.book.peers), h.book.addrs(id))
+	if h.book.Len() != book.MaxPeers || h.book.Addrs(id) == nil {
+		t.Errorf("%d peers are known; the one in use %v", h.book.Len(), h.book.Addrs(id))
 	}
 	h.Forget(id)
-	if h.book.addrs(id) != nil {
+	if h.book.Addrs(id) != nil {
 		t.Error("it is not forgotten")
 	}
 }
