@@ -19,6 +19,8 @@ const (
 	MDNS    Way = "mdns"    // multicast on the local network
 	Static  Way = "static"  // --join or configuration, and whoever joined us
 	Inbound Way = "inbound" // it connected to us
+	DHT     Way = "dht"     // others told of it, from beyond the local network
+	Relay   Way = "relay"   // we are connected by a relay, since neither reaches the other
 )
 
 // Sighting is one thing heard of one peer. Gone is set when the peer said goodbye or fell silent on this way.
@@ -33,6 +35,7 @@ type Sighting struct {
 	Shares    []string    // names that the peer advertises, at most MaxShares
 	Count     int         // shares it says it has, which may be more than it names; -1 unknown
 	Revision  uint64      // changes with the peer's share list
+	Relay     bool        // it relays for others
 	From      string      // who said so, e.g. an IP address; strangers are counted by it
 	TTL       time.Duration
 }
@@ -54,6 +57,8 @@ type Advert struct {
 	Shares    []string // advertised names, in a fixed order
 	Count     int      // visible shares; -1 keeps it private
 	Revision  uint64
+	Addrs     []peer.Addr // where it may be dialled from other networks; multicast tells its own
+	Relay     bool        // it relays for others
 }
 
 // Finder reports what it hears to found until ctx ends. found may be called from several goroutines.

@@ -30,6 +30,7 @@ type Peer struct {
 	Shares    []string    // at most MaxShares
 	Count     int         // -1 unknown
 	Revision  uint64
+	Relay     bool      // it relays for others
 	Ways      []Way     // sorted
 	Since     time.Time // without a break
 	Heard     time.Time // the last time, by any way
@@ -38,7 +39,10 @@ type Peer struct {
 // Verified reports whether the peer has proven its ID to us. Else all of it is hearsay.
 func (p Peer) Verified() bool { return slices.ContainsFunc(p.Ways, verified) }
 
-func verified(w Way) bool { return w != MDNS }
+func verified(w Way) bool { return w != MDNS && w != DHT }
+
+// Near reports whether the peer is heard on the local network.
+func (p Peer) Near() bool { return slices.Contains(p.Ways, MDNS) }
 
 // View is the merged picture of the workgroup. It has no clock: whoever uses it says what time it is. Safe for use by
 // several goroutines.
@@ -84,8 +88,8 @@ func NewView(self peer.ID, workgroup string) *View {
 	}
 }
 
-// Observe takes in one sighting. A sighting without TTL holds for 2 minutes by mDNS, 90 seconds by static, and by inbound
-// until it is gone. When there are too many, one who proved its ID displaces one who did not, and hearsay displaces hearsay
+// Observe takes in one sighting. A sighting without TTL holds for 2 minutes by mDNS, 90 seconds by static, and by any other
+// way until it is gone. When there are too many, one who proved its ID displaces one who did not, and hearsay displaces hearsay
 // from a source that tells of more (see [Crowd]); else the stranger is dropped. displaced is who had to go, if somebody had.
 func (v *View) Observe(now time.Time, s Sighting) (displaced peer.ID) {
 	if s.ID == "" || s.ID == v.self {
@@ -299,7 +303,7 @@ func hold(now time.Time, s Sighting) held {
 // from the air; what it offers, from whoever heard last; where it is, first from the local network.
 func (e *entry) merge(workgroup string) Peer {
 	p := Peer{ID: e.peer.ID, Since: e.peer.Since, Count: -1, Ways: slices.Sorted(maps.Keys(e.ways))}
-	for _, w := range []Way{Inbound, Static, MDNS} {
+	for _, w := range []Way{Inbound, Static, MDNS, DHT, Relay} {
 		h, ok := e.ways[w]
 		if !ok {
 			continue
@@ -317,11 +321,15 @@ func (e *entry) merge(workgroup string) Peer {
 		if h.heard.After(p.Heard) {
 			p.Heard = h.heard
 		}
+		p.Relay = p.Relay || h.Relay
+		if w == DHT && len(p.Ways) > 1 && e.told() {
+			continue // what others pass on is older than what the peer itself says
+		}
 		if (h.Revision != 0 || len(h.Shares) > 0 || h.Count > 0) && h.heard.After(told) {
 			told, p.Shares, p.Count, p.Revision = h.heard, h.Shares, h.Count, h.Revision
 		}
 	}
-	for _, w := range []Way{MDNS, Static, Inbound} {
+	for _, w := range []Way{MDNS, Static, Inbound, DHT} {
 		for _, a := range e.ways[w].Addrs {
 			if len(p.Addrs) < MaxAddrs && !slices.ContainsFunc(p.Addrs, a.Equal) {
 				p.Addrs = append(p.Addrs, a)
@@ -331,10 +339,20 @@ func (e *entry) merge(workgroup string) Peer {
 	return p
 }
 
+// told reports whether the peer itself told of its shares.
+func (e *entry) told() bool {
+	for w, h := range e.ways {
+		if w != DHT && (h.Revision != 0 || len(h.Shares) > 0 || h.Count > 0) {
+			return true
+		}
+	}
+	return false
+}
+
 // same compares all but the time of hearing.
 func (p Peer) same(q Peer) bool {
 	return p.ID == q.ID && p.Name == q.Name && p.Workgroup == q.Workgroup && p.Version == q.Version &&
-		p.Count == q.Count && p.Revision == q.Revision && p.Since.Equal(q.Since) &&
+		p.Count == q.Count && p.Revision == q.Revision && p.Relay == q.Relay && p.Since.Equal(q.Since) &&
 		slices.Equal(p.Shares, q.Shares) && slices.Equal(p.Ways, q.Ways) &&
 		slices.EqualFunc(p.Addrs, q.Addrs, func(a, b peer.Addr) bool { return a.Equal(b) })
 }
