@@ -6,6 +6,7 @@ package discovery
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/peerd/peerd/peer"
@@ -69,4 +70,14 @@ type Finder interface {
 // Announcer tells others of this peer; the last advert counts. Close of the announcer's context says goodbye.
 type Announcer interface {
 	Announce(Advert)
+}
+
+// Sources is where it is told and asked who has what. A key of 32 bytes stands for a thing; whoever passes it on sees it, so it
+// must tell nothing to those who may not know: a keyed hash, with a key that only those have who may read the thing.
+type Sources interface {
+	// Provide tells that this peer has what the key stands for. It holds for a bounded time, and is said again before.
+	Provide(ctx context.Context, key [32]byte) error
+	// Providers yields peers that said they have it, each once and without this one, until ctx ends or nobody else is
+	// found. They are hints; where they are is known to the host.
+	Providers(ctx context.Context, key [32]byte) iter.Seq[peer.ID]
 }

@@ -43,7 +43,7 @@ func sign(key crypto.PrivKey, a discovery.Advert, serial uint64, gone bool) (*st
 		Revision: a.Revision, Gone: gone, Relay: a.Relay,
 	}
 	for _, addr := range a.Addrs {
-		if b := addr.Bytes(); len(m.Addrs) < discovery.MaxAddrs && len(b) <= maxAddr && crosses(addr) {
+		if b := addr.Bytes(); len(m.Addrs) < discovery.MaxAddrs && len(b) <= maxAddr && Crosses(addr) {
 			m.Addrs = append(m.Addrs, b)
 		}
 	}
@@ -89,7 +89,7 @@ func parse(raw, sig []byte, workgroup string) (*statement, error) {
 		Version: string(peer.CleanName(m.Version, "")), Count: int(max(m.Count, -1)), Revision: m.Revision, Relay: m.Relay,
 	}
 	for _, b := range m.Addrs[:min(len(m.Addrs), discovery.MaxAddrs)] {
-		if a, err := peer.AddrFromBytes(b); err == nil && len(b) <= maxAddr && crosses(a) {
+		if a, err := peer.AddrFromBytes(b); err == nil && len(b) <= maxAddr && Crosses(a) {
 			s.said.Addrs = append(s.said.Addrs, a)
 		}
 	}
@@ -117,8 +117,8 @@ func (s *statement) verify() error {
 	return err
 }
 
-// crosses reports whether an address means anything on another network.
-func crosses(a peer.Addr) bool { return !manet.IsIP6LinkLocal(a) }
+// Crosses reports whether an address means anything on another network.
+func Crosses(a peer.Addr) bool { return !manet.IsIP6LinkLocal(a) }
 
 // mark is how an exchange names a peer: the beginning of its ID's SHA-256.
 type mark [8]byte

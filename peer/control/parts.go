@@ -11,7 +11,7 @@ func Parts() List[Part] {
 	out := []Part{{Name: "go", Version: info.GoVersion}}
 	for _, m := range info.Deps {
 		switch m.Path {
-		case "github.com/libp2p/go-libp2p", "github.com/hashicorp/mdns", "github.com/bytemare/opaque", "lukechampine.com/blake3", "github.com/quic-go/quic-go":
+		case "github.com/libp2p/go-libp2p", "github.com/libp2p/go-libp2p-kad-dht", "github.com/hashicorp/mdns", "github.com/bytemare/opaque", "lukechampine.com/blake3", "github.com/quic-go/quic-go":
 			out = append(out, Part{Name: m.Path, Version: m.Version})
 		}
 	}

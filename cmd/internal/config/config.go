@@ -38,6 +38,8 @@ type Config struct {
 	// Join holds peers to call on start, as host or host:port: for networks that carry no multicast.
 	Join      []string
 	MDNS      bool
+	DHT       bool // look for peers beyond the local network
+	Relay     bool // carry bytes for peers that can't reach each other
 	Advertise Advertise
 	// Upload and Download limit what is sent to and fetched from all other peers together.
 	Upload, Download transfer.Rate
@@ -69,6 +71,7 @@ func Default(paths Paths, host string) Config {
 		Name:      peer.CleanName(host, "peer"),
 		Workgroup: peer.DefaultWorkgroup,
 		MDNS:      true,
+		DHT:       true,
 		Advertise: Names, // what a workgroup is for: to see what there is; hidden shares never are
 	}
 }
@@ -81,6 +84,8 @@ type file struct {
 	Join      []string `toml:"join"`
 	Discovery struct {
 		MDNS      *bool      `toml:"mdns"`
+		DHT       *bool      `toml:"dht"`
+		Relay     *bool      `toml:"relay"`
 		Advertise *Advertise `toml:"advertise"`
 	} `toml:"discovery"`
 	Limits struct {
@@ -120,6 +125,12 @@ func (c *Config) ReadFile() error {
 	if f.Discovery.MDNS != nil {
 		c.MDNS = *f.Discovery.MDNS
 	}
+	if f.Discovery.DHT != nil {
+		c.DHT = *f.Discovery.DHT
+	}
+	if f.Discovery.Relay != nil {
+		c.Relay = *f.Discovery.Relay
+	}
 	if f.Discovery.Advertise != nil {
 		c.Advertise = *f.Discovery.Advertise
 	}
@@ -142,6 +153,10 @@ func (c *Config) Validate() error {
 	c.Name = name
 	if err := peer.CheckText(c.Workgroup, peer.MaxWorkgroup); err != nil {
 		return &peer.Error{Op: "parse workgroup", Path: c.Workgroup, Kind: peer.Usage, Err: err}
+	}
+	if c.Relay && !c.DHT {
+		return &peer.Error{Op: "discovery.relay", Kind: peer.Usage, Err: errors.New("nobody finds a relay without the DHT"),
+			Hint: "leave out --no-dht, or set discovery.dht = true"}
 	}
 	switch c.Advertise {
 	case Names, Count, Quiet:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/peerd/peerd/cmd/internal/config"
 	"github.com/peerd/peerd/cmd/internal/daemon/copying"
+	"github.com/peerd/peerd/cmd/internal/daemon/lan"
 	"github.com/peerd/peerd/cmd/internal/doctor"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/auth"
@@ -25,6 +26,7 @@ import (
 	"github.com/peerd/peerd/share/registry"
 	"github.com/peerd/peerd/share/remote"
 	shareserve "github.com/peerd/peerd/share/serve"
+	"github.com/peerd/peerd/share/sharepb"
 	"github.com/peerd/peerd/transfer/rate"
 	"github.com/peerd/peerd/transfer/seed"
 	transferserve "github.com/peerd/peerd/transfer/serve"
@@ -66,7 +68,7 @@ type daemon struct {
 	client  *remote.Client
 	tickets *remote.Tickets
 	porter  *shareserve.Porter
-	lan     *lan
+	lan     *lan.LAN
 	copies  *copying.Copies
 	cache   *store.Cache
 	shelf   *seed.Shelf
@@ -103,14 +105,23 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 	}
 	defer d.closeHost()
 	d.client = remote.NewClient(d.host, d.host.ID(), d.tickets, time.Now)
-	if d.lan, err = newLAN(d); err != nil {
+	d.lan, err = lan.New(lan.Config{
+		Config: cfg, Key: d.key, Host: d.host, Offers: d.offers, Client: d.client, Tickets: d.tickets, Log: log, Started: d.started,
+		Hello: func() *sharepb.Hello { return d.porter.Hello() },
+	})
+	if err != nil {
 		return err
 	}
+	defer d.lan.Close()
 	if err := d.serve(); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return d.lan.run(ctx) })
+	left := make(chan struct{}) // closed once the others were told that we go
+	g.Go(func() error {
+		defer close(left)
+		return d.lan.Run(ctx)
+	})
 	g.Go(func() error { return d.give(ctx) })
 	// The socket goes last, since who finds it gone may start the next daemon, which wants our port.
 	locked, unlock := context.WithCancel(context.WithoutCancel(ctx))
@@ -118,6 +129,8 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 	g.Go(func() error { return server.Serve(locked, socket, d, log) })
 	g.Go(func() error {
 		<-ctx.Done()
+		<-left
+		d.lan.Close()
 		d.closeHost()
 		unlock()
 		return nil
@@ -194,7 +207,7 @@ func (d *daemon) serve() error {
 		Auth: shareserve.Either(shareserve.NewBytes(gate), d.seeds), Manifests: manifests, Table: d.table, Topics: d.seeds, Log: d.log,
 	})
 	bytes.Pace(d.upload, rate.NewSlots())
-	d.porter = shareserve.NewPorter(d.offers, d.self, d.met)
+	d.porter = shareserve.NewPorter(d.offers, d.self, d.lan.Met)
 	d.host.Handle(shareserve.InfoProtocol, infoStreams, d.porter.Handle)
 	d.host.Handle(shareserve.AuthProtocol, authStreams, shareserve.NewDoorman(gate, dummy, &d.throttle).Handle)
 	d.host.Handle(shareserve.MetaProtocol, metaStreams, shareserve.NewLister(gate).Handle)

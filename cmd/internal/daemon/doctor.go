@@ -36,14 +36,14 @@ func (d *daemon) patient(state *os.Root) doctor.Patient {
 	hasher := new(manifest.Hasher)
 	return doctor.Patient{
 		ID: d.host.ID(), Workgroup: d.cfg.Workgroup, Port: d.host.Port(), UsualPort: config.DefaultPort, Addrs: d.host.Addrs(),
-		MDNS: d.lan.mdns != nil, PID: os.Getpid(), Writable: d.hasState, State: state, System: os.DirFS("/"), Network: doctor.System{},
-		View: d.lan.view, Host: d.host, Introduce: d.introduction, Announce: d.lan.announce, Programs: doctor.Programs,
+		MDNS: d.lan.MDNS(), PID: os.Getpid(), Writable: d.hasState, State: state, System: os.DirFS("/"), Network: doctor.System{},
+		View: d.lan.View(), Host: d.host, Introduce: d.introduction, Announce: d.lan.Announce, Programs: doctor.Programs,
 		Hash: func(b []byte) { hasher.Subtree(b, 0) }, Step: manifest.Step, Now: time.Now,
 	}
 }
 
 // introduction is what a peer says of itself just now.
 func (d *daemon) introduction(ctx context.Context, p discovery.Peer) (peer.Info, error) {
-	in, err := d.lan.introduce(ctx, p.ID, p.Revision)
+	in, err := d.lan.Introduce(ctx, p.ID, p.Revision)
 	return in.Info, err
 }

@@ -30,7 +30,7 @@ func (d *daemon) findBy(ctx context.Context, ref control.Ref, access func(contex
 	if ref.Peer == "" || ref.Share == "" {
 		return place{}, &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it names no share"), Hint: "write //PEER/SHARE/PATH"}
 	}
-	p, err := d.lan.lookup(ctx, ref.Peer)
+	p, err := d.lan.Lookup(ctx, ref.Peer)
 	if err != nil {
 		return place{}, err
 	}
@@ -49,7 +49,7 @@ func (d *daemon) explain(ctx context.Context, p discovery.Peer, ref control.Ref,
 	if peer.KindOf(err) != peer.Denied {
 		return named(err, label)
 	}
-	listed, asked := d.lan.shares(ctx, p, true)
+	listed, asked := d.lan.Shares(ctx, p, true)
 	there := slices.ContainsFunc(listed, func(s share.Info) bool {
 		return share.FoldKey(string(s.Name)) == share.FoldKey(ref.Share)
 	})
@@ -92,8 +92,8 @@ func (d *daemon) List(ctx context.Context, ref control.Ref, recursive bool) iter
 
 func (d *daemon) listPeers(ctx context.Context, recursive bool) iter.Seq2[control.Entry, error] {
 	return func(yield func(control.Entry, error) bool) {
-		d.lan.gather(ctx)
-		peers := d.lan.view.Snapshot()
+		d.lan.Gather(ctx)
+		peers := d.lan.View().Snapshot()
 		names := make(map[peer.Name]int)
 		for _, p := range peers {
 			names[p.Name]++
@@ -115,13 +115,13 @@ func (d *daemon) listPeers(ctx context.Context, recursive bool) iter.Seq2[contro
 
 func (d *daemon) listPeer(ctx context.Context, ref control.Ref, recursive bool) iter.Seq2[control.Entry, error] {
 	return func(yield func(control.Entry, error) bool) {
-		p, err := d.lan.lookup(ctx, ref.Peer)
+		p, err := d.lan.Lookup(ctx, ref.Peer)
 		if err != nil {
 			yield(control.Entry{}, err)
 			return
 		}
-		listed, err := d.lan.shares(ctx, p, true)
-		if !d.yieldShares(ctx, p, ref, d.lan.all(p, listed), recursive, yield) {
+		listed, err := d.lan.Shares(ctx, p, true)
+		if !d.yieldShares(ctx, p, ref, d.lan.All(p, listed), recursive, yield) {
 			return
 		}
 		if err != nil { // what is known of it was told
@@ -132,7 +132,7 @@ func (d *daemon) listPeer(ctx context.Context, ref control.Ref, recursive bool) 
 
 func (d *daemon) yieldShares(ctx context.Context, p discovery.Peer, ref control.Ref, shares []share.Info, recursive bool, yield func(control.Entry, error) bool) bool {
 	for _, s := range shares {
-		right := d.lan.right(p.ID, s)
+		right := d.lan.Right(p.ID, s)
 		at := ref.Join(string(s.Name))
 		if !yield(control.Entry{Ref: at, Kind: control.KindShare, Right: control.Right(right.String()), Comment: s.Comment}, nil) {
 			return false
@@ -197,7 +197,7 @@ func (d *daemon) Stat(ctx context.Context, ref control.Ref) (control.Entry, erro
 	case ref.Peer == "":
 		return control.Entry{}, &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it names nothing"), Hint: "write //PEER/SHARE/PATH"}
 	case ref.Share == "":
-		p, err := d.lan.lookup(ctx, ref.Peer)
+		p, err := d.lan.Lookup(ctx, ref.Peer)
 		return control.Entry{Ref: ref, Kind: control.KindPeer, Comment: string(p.Name)}, err
 	}
 	at, err := d.find(ctx, ref)

@@ -57,7 +57,7 @@ func (d *daemon) give(ctx context.Context) error {
 			return nil
 		}
 		for _, k := range d.shelf.Shares() {
-			if _, here := d.lan.view.Get(k.Owner); !here {
+			if _, here := d.lan.View().Get(k.Owner); !here {
 				continue
 			}
 			if err := d.announceFiles(ctx, k); err != nil {

@@ -12,7 +12,7 @@ import (
 
 // Login proves the knowledge of a password to a share's owner.
 func (d *daemon) Login(ctx context.Context, ref control.Ref, password string) (control.Login, error) {
-	p, err := d.lan.lookup(ctx, ref.Peer)
+	p, err := d.lan.Lookup(ctx, ref.Peer)
 	if err != nil {
 		return control.Login{}, err
 	}
@@ -29,7 +29,7 @@ func (d *daemon) Login(ctx context.Context, ref control.Ref, password string) (c
 
 // Logout forgets what a login gave.
 func (d *daemon) Logout(ctx context.Context, ref control.Ref) error {
-	p, err := d.lan.lookup(ctx, ref.Peer)
+	p, err := d.lan.Lookup(ctx, ref.Peer)
 	if err != nil {
 		return err
 	}

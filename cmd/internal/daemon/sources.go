@@ -69,7 +69,7 @@ func (d *daemon) pace(limit int64) func(context.Context, peer.ID, int) error {
 
 // meet learns where a source is that another one named, unless that is known better.
 func (d *daemon) meet(id peer.ID, addrs []peer.Addr) {
-	if _, known := d.lan.view.Get(id); !known && id != d.host.ID() {
+	if _, known := d.lan.View().Get(id); !known && id != d.host.ID() {
 		d.host.Learn(id, addrs)
 	}
 }
@@ -88,7 +88,7 @@ func (w world) Fetch(ctx context.Context, at place, limit int64, o fetch.Options
 }
 
 func (w world) NameOf(id peer.ID) string {
-	if p, ok := w.lan.view.Get(id); ok {
+	if p, ok := w.lan.View().Get(id); ok {
 		return string(p.Name)
 	}
 	return ""

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/peerd/peerd/cmd/internal/daemon/lan"
 	"github.com/peerd/peerd/discovery"
 	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/share"
@@ -17,7 +18,7 @@ var _ control.Backend = (*daemon)(nil)
 func (d *daemon) Status(context.Context) (control.Status, error) {
 	st := control.Status{
 		Name: string(d.cfg.Name), ID: d.host.ID().String(), Workgroup: d.cfg.Workgroup, Version: d.cfg.Version,
-		Home: d.cfg.State, Started: control.At(d.started), Peers: len(d.lan.view.Snapshot()),
+		Home: d.cfg.State, Started: control.At(d.started), Peers: len(d.lan.View().Snapshot()),
 		Addrs: []string{}, Shares: []control.Share{}, Transfers: d.copies.List(), Parts: control.Parts(),
 		Limits: control.Limits{Upload: int64(d.upload.Limit()), Download: int64(d.download.Limit())},
 	}
@@ -36,9 +37,9 @@ const askAtOnce = 16
 // Peers are the others of the workgroup.
 func (d *daemon) Peers(ctx context.Context, ask bool) ([]control.Peer, error) {
 	if ask {
-		d.lan.gather(ctx)
+		d.lan.Gather(ctx)
 	}
-	seen := d.lan.view.Snapshot()
+	seen := d.lan.View().Snapshot()
 	shares := make([][]share.Info, len(seen))
 	if ask {
 		shares = d.offered(ctx, seen)
@@ -46,7 +47,7 @@ func (d *daemon) Peers(ctx context.Context, ask bool) ([]control.Peer, error) {
 	out := make([]control.Peer, len(seen))
 	for i, p := range seen {
 		if !ask {
-			shares[i] = d.lan.known(p)
+			shares[i] = d.lan.Known(p)
 		}
 		out[i] = d.peerOf(p, shares[i])
 	}
@@ -56,13 +57,13 @@ func (d *daemon) Peers(ctx context.Context, ask bool) ([]control.Peer, error) {
 // WatchPeers yields who is here, then each change.
 func (d *daemon) WatchPeers(ctx context.Context) iter.Seq2[control.PeerEvent, error] {
 	return func(yield func(control.PeerEvent, error) bool) {
-		changed, stop := d.lan.view.Subscribe()
+		changed, stop := d.lan.View().Subscribe()
 		defer stop()
 		before := make(map[string]control.Peer)
 		for {
 			now := make(map[string]control.Peer)
-			for _, p := range d.lan.view.Snapshot() {
-				c := d.peerOf(p, d.lan.known(p))
+			for _, p := range d.lan.View().Snapshot() {
+				c := d.peerOf(p, d.lan.Known(p))
 				now[c.ID] = c
 				old, was := before[c.ID]
 				event := control.PeerHere
@@ -100,7 +101,7 @@ func (d *daemon) peerOf(p discovery.Peer, shares []share.Info) control.Peer {
 		ID: p.ID.String(), Name: string(p.Name), Workgroup: p.Workgroup, Version: p.Version, Verified: "no",
 		Since: control.At(p.Since), Count: p.Count, Addrs: []string{}, Shares: []control.PeerShare{},
 	}
-	if p.Verified() || d.lan.introduced(p.ID) {
+	if p.Verified() || d.lan.Introduced(p.ID) {
 		c.Verified = "handshake"
 	}
 	for _, a := range p.Addrs {
@@ -110,14 +111,14 @@ func (d *daemon) peerOf(p discovery.Peer, shares []share.Info) control.Peer {
 		c.Ways = append(c.Ways, string(w))
 	}
 	for _, s := range shares {
-		c.Shares = append(c.Shares, control.PeerShare{Name: string(s.Name), Comment: s.Comment, Right: control.Right(d.lan.right(p.ID, s).String())})
+		c.Shares = append(c.Shares, control.PeerShare{Name: string(s.Name), Comment: s.Comment, Right: control.Right(d.lan.Right(p.ID, s).String())})
 	}
 	return c
 }
 
 // offered asks every peer what it offers, many at a time, and gives the answers in the order of the peers.
 func (d *daemon) offered(ctx context.Context, peers []discovery.Peer) [][]share.Info {
-	ctx, cancel := context.WithTimeout(ctx, 3*askTime) // however many there say they are
+	ctx, cancel := context.WithTimeout(ctx, 3*lan.AskTime) // however many there say they are
 	defer cancel()
 	out := make([][]share.Info, len(peers))
 	slots := make(chan struct{}, askAtOnce)
@@ -126,8 +127,8 @@ func (d *daemon) offered(ctx context.Context, peers []discovery.Peer) [][]share.
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			listed, _ := d.lan.shares(ctx, p, false)
-			out[i] = d.lan.all(p, listed)
+			listed, _ := d.lan.Shares(ctx, p, false)
+			out[i] = d.lan.All(p, listed)
 		})
 	}
 	wg.Wait()
