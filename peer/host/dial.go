@@ -25,6 +25,7 @@ const (
 	headStart  = 300 * time.Millisecond // of TCP before QUIC
 	lastChance = time.Second            // of QUIC where TCP was refused everywhere
 	patience   = time.Second            // of the direct ways before a circuit
+	lookAgain  = time.Second            // for addresses that were learned meanwhile
 )
 
 // lanePause is how long a peer that could not be dialled, but dialled us, is left with the lanes that there are.
@@ -110,7 +111,8 @@ func (h *Host) link(ctx context.Context, key laneKey) (*link, error) {
 		return l, nil
 	}
 	first := laneKey{key.id, 0}
-	if l := h.linkOf(first); l != nil && time.Now().Before(l.alone) {
+	// A circuit is there because nothing else answered.
+	if l := h.linkOf(first); l != nil && (time.Now().Before(l.alone) || book.KindOf(l.conn.RemoteMultiaddr()) == book.Circuit) {
 		h.mu.Unlock()
 		return l, nil
 	}
@@ -154,7 +156,7 @@ func (h *Host) dial(ctx context.Context, key laneKey) (*link, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.DialTimeout)
 	defer cancel()
-	conn, addr, err := h.race(ctx, key.id, r)
+	conn, addr, err := h.race(ctx, key, r)
 	if err != nil {
 		h.log.Debug("dial failed", "peer", key.id, "lane", key.lane, "err", err)
 		return nil, fail(err)
@@ -203,6 +205,16 @@ func (h *Host) route(key laneKey) route {
 	return r
 }
 
+// after is a queue with those behind it that were not in it.
+func (r route) after(queue []peer.Addr) []peer.Addr {
+	for _, a := range r.queue {
+		if !slices.ContainsFunc(queue, a.Equal) {
+			queue = append(queue, a)
+		}
+	}
+	return queue
+}
+
 // pause is how long to wait after the first n addresses were tried.
 func (r route) pause(n int) time.Duration {
 	switch n {
@@ -216,7 +228,7 @@ func (r route) pause(n int) time.Duration {
 
 // race dials addresses one shortly after the other, and the next at once when one fails. The first that proves its ID
 // wins, and what the others still bring is closed.
-func (h *Host) race(ctx context.Context, id peer.ID, r route) (transport.CapableConn, peer.Addr, error) {
+func (h *Host) race(ctx context.Context, key laneKey, r route) (transport.CapableConn, peer.Addr, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	queue := r.queue
@@ -226,18 +238,28 @@ func (h *Host) race(ctx context.Context, id peer.ID, r route) (transport.Capable
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	again := time.NewTicker(lookAgain)
+	defer again.Stop()
 	var failed attempts
 	for next < len(queue) || pending > 0 {
 		select {
 		case <-ctx.Done():
 			return nil, nil, append(failed, fmt.Errorf("no answer: %w", ctx.Err()))
 		case <-timer.C:
-			h.try(ctx, id, queue[next], results)
+			h.try(ctx, key.id, queue[next], results)
 			next++
 			pending++
 			if next < len(queue) {
 				timer.Reset(r.pause(next))
 			}
+		case <-again.C:
+			// Others may wait for this very dial with a better address.
+			if next == len(queue) {
+				if queue = h.route(key).after(queue); next < len(queue) {
+					timer.Reset(0)
+				}
+			}
+			continue
 		case got := <-results:
 			pending--
 			if got.err == nil {
