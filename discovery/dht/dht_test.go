@@ -25,7 +25,7 @@ type member struct {
 }
 
 // table starts n peers of a workgroup which know of the first alone, and the first of all.
-func table(t *testing.T, n int, workgroup string) []member {
+func table(t testing.TB, n int, workgroup string) []member {
 	t.Helper()
 	all := make([]member, n)
 	for i := range all {

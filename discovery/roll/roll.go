@@ -41,11 +41,13 @@ type Config struct {
 const (
 	newsDelay  = 200 * time.Millisecond // so that much news is told at once
 	newsAgain  = 1500 * time.Millisecond
-	fanOut     = 3 // peers that are told news, twice
+	fanOut     = 2 // peers that are told news, twice
 	partners   = 2 // peers that are compared with in turn
 	partnerFor = 10 * time.Minute
-	turn       = 700 * time.Millisecond // what each neighbour leaves the nearer ones to call a newcomer
-	maxCalls   = 8                      // at a time
+	headStart  = 3 * time.Second // what is left to who woke the neighbourhood, and to news, before others call a neighbour
+	turn       = time.Second     // what each neighbour leaves the nearer ones to call a newcomer
+	stepPause  = 100 * time.Millisecond
+	maxCalls   = 8 // at a time
 	callLimit  = 8 * time.Second
 	failPause  = time.Second // after a call that failed, doubled by each up to failLimit
 	failLimit  = 5 * time.Minute
@@ -66,6 +68,7 @@ type Roll struct {
 	calls   map[peer.ID]bool         // under way
 	late    map[peer.ID]setback
 	missing map[peer.ID]time.Time // neighbours that are not on the roll, since when
+	waker   bool                  // this peer is the first of its neighbourhood to be on the roll, and calls all
 	ring    []partner
 	turns   int
 	round   time.Time // when to compare next
@@ -139,6 +142,10 @@ func (r *Roll) Find(ctx context.Context, found func(discovery.Sighting)) error {
 		case <-ctx.Done():
 		}
 		timer.Stop()
+		select { // so that much that happens at once is looked at once
+		case <-time.After(stepPause):
+		case <-ctx.Done():
+		}
 	}
 	r.leave()
 	return nil
@@ -192,7 +199,7 @@ func (r *Roll) step(ctx context.Context, now, began time.Time) (next time.Time) 
 		awake = awake || id != r.self && !near[id]
 	}
 	if !awake {
-		r.missing, r.ring = map[peer.ID]time.Time{}, nil
+		r.missing, r.ring, r.waker = map[peer.ID]time.Time{}, nil, false
 		if due.at(now, began.Add(2*r.cfg.Settle)) {
 			r.remember(ctx, now, near, due)
 		}
@@ -271,10 +278,15 @@ func (r *Roll) remember(ctx context.Context, now time.Time, near map[peer.ID]boo
 	}
 }
 
-// greet calls the neighbours that are not on the roll yet. Of those who could, the one whose ID is nearest to the
-// newcomer's does so first, and the others only if it failed to. r.mu is held.
+// greet calls the neighbours that are not on the roll yet. The first that is on it calls all; later ones leave that to the
+// first, to news, and then to those whose IDs are nearer to the newcomer's, or all would call all. r.mu is held.
 func (r *Roll) greet(ctx context.Context, now time.Time, near map[peer.ID]bool, due *agenda) {
 	maps.DeleteFunc(r.missing, func(id peer.ID, _ time.Time) bool { return !near[id] || r.table.peers[id] != nil })
+	alone, left := true, false
+	for id := range near {
+		alone, left = alone && !r.table.here(id), left || r.table.peers[id] == nil
+	}
+	r.waker = left && (alone || r.waker)
 	for id := range near {
 		if r.table.peers[id] != nil {
 			continue
@@ -284,16 +296,25 @@ func (r *Roll) greet(ctx context.Context, now time.Time, near map[peer.ID]bool, 
 			since = now
 			r.missing[id] = since
 		}
-		rank := 0
-		for other := range near {
-			if r.table.here(other) && nearer(id, other, r.self) {
-				rank++
-			}
+		wait := time.Duration(0)
+		if !r.waker {
+			wait = r.rank(id, near)
 		}
-		if due.at(now, since.Add(time.Duration(rank)*turn)) {
+		if due.at(now, since.Add(wait)) {
 			r.call(ctx, now, id, due)
 		}
 	}
+}
+
+// rank is how long this peer leaves it to others to call a newcomer. r.mu is held.
+func (r *Roll) rank(id peer.ID, near map[peer.ID]bool) time.Duration {
+	wait := headStart
+	for other := range near {
+		if r.table.here(other) && nearer(id, other, r.self) {
+			wait += turn
+		}
+	}
+	return wait
 }
 
 // nearer reports whether a's mark is nearer to the target's than b's is.

@@ -35,7 +35,7 @@ type member struct {
 	stop  func()
 }
 
-func newMember(t *testing.T, name string, key crypto.PrivKey) *member {
+func newMember(t testing.TB, name string, key crypto.PrivKey) *member {
 	t.Helper()
 	m := &member{name: name, key: key}
 	m.host = peertest.Start(t, func(c *host.Config) { c.Key = key })
@@ -83,7 +83,7 @@ func (m *member) hears(other *member, way discovery.Way) {
 }
 
 // subnet starts n peers that hear each other by multicast.
-func subnet(t *testing.T, name string, n int) []*member {
+func subnet(t testing.TB, name string, n int) []*member {
 	t.Helper()
 	var all []*member
 	for i := range n {
@@ -104,7 +104,7 @@ func (m *member) names() (names []string) {
 	return names
 }
 
-func eventually(t *testing.T, what string, ok func() bool) time.Duration {
+func eventually(t testing.TB, what string, ok func() bool) time.Duration {
 	t.Helper()
 	began := time.Now()
 	for ; !ok(); time.Sleep(5 * time.Millisecond) {
@@ -115,7 +115,7 @@ func eventually(t *testing.T, what string, ok func() bool) time.Duration {
 	return time.Since(began)
 }
 
-func allSeeAll(t *testing.T, all []*member) time.Duration {
+func allSeeAll(t testing.TB, all []*member) time.Duration {
 	t.Helper()
 	return eventually(t, "all see all", func() bool {
 		for _, m := range all {

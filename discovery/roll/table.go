@@ -15,6 +15,13 @@ type table struct {
 	workgroup string
 	peers     map[peer.ID]*entry
 	byMark    map[mark]peer.ID
+	past      map[mark]tomb // what was dropped, so that it does not come back
+}
+
+// tomb is the last that was heard of a peer that fell silent.
+type tomb struct {
+	serial uint64
+	until  time.Time
 }
 
 type entry struct {
@@ -23,7 +30,7 @@ type entry struct {
 }
 
 func newTable(self peer.ID, workgroup string) *table {
-	return &table{self: self, workgroup: workgroup, peers: make(map[peer.ID]*entry), byMark: make(map[mark]peer.ID)}
+	return &table{self: self, workgroup: workgroup, peers: make(map[peer.ID]*entry), byMark: make(map[mark]peer.ID), past: make(map[mark]tomb)}
 }
 
 // put enters a statement that is known to be good.
@@ -47,7 +54,7 @@ func (t *table) merge(now time.Time, in *rollpb.Entry) (e *entry, news bool, err
 	if old != nil && old.serial >= s.serial {
 		return nil, false, nil
 	}
-	if old == nil && len(t.peers) >= discovery.MaxPeers {
+	if old == nil && (len(t.peers) >= discovery.MaxPeers || t.past[markOf(s.id)].serial >= s.serial) {
 		return nil, false, nil
 	}
 	if err := s.verify(); err != nil {
@@ -84,8 +91,17 @@ func same(a, b discovery.Sighting) bool {
 func (t *table) expire(now time.Time) {
 	for id, e := range t.peers {
 		if id != t.self && now.Sub(e.signed) >= lifetime {
+			m := markOf(id)
 			delete(t.peers, id)
-			delete(t.byMark, markOf(id))
+			delete(t.byMark, m)
+			if len(t.past) < discovery.MaxPeers {
+				t.past[m] = tomb{e.serial, now.Add(lifetime)}
+			}
+		}
+	}
+	for m, p := range t.past {
+		if !now.Before(p.until) {
+			delete(t.past, m)
 		}
 	}
 }
@@ -115,7 +131,7 @@ func (t *table) compare(now time.Time, marks []byte) (lacks []*rollpb.Entry, wan
 		m, serial := mark(marks[:8]), binary.BigEndian.Uint64(marks[8:])
 		has[m] = serial
 		id, known := t.byMark[m]
-		if !known && len(t.peers) < discovery.MaxPeers || known && t.peers[id].serial < serial {
+		if !known && len(t.peers) < discovery.MaxPeers && t.past[m].serial < serial || known && t.peers[id].serial < serial {
 			wants = append(wants, m[:]...)
 		}
 	}

@@ -90,10 +90,23 @@ func (l *LAN) farAdvert() discovery.Advert {
 	case config.Quiet:
 		a.Shares, a.Count = nil, -1
 	}
-	direct := slices.DeleteFunc(adapter.Portable(l.host.Addrs()), func(a peer.Addr) bool { return !roll.Crosses(a) })
-	a.Addrs = append(direct[:min(len(direct), maxDirect)], l.relays.Addrs()...)
+	a.Addrs = append(l.direct(time.Now()), l.relays.Addrs()...)
 	a.Relay = l.cfg.Relay
 	return a
+}
+
+// addrsFor is how long this peer's own addresses are believed to stay: asking the system for them is dear.
+const addrsFor = 5 * time.Second
+
+// direct are the addresses at which other networks may reach this peer.
+func (l *LAN) direct(now time.Time) []peer.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.asked) >= addrsFor {
+		far := slices.DeleteFunc(adapter.Portable(l.host.Addrs()), func(a peer.Addr) bool { return !roll.Crosses(a) })
+		l.own, l.asked = far[:min(len(far), maxDirect)], now
+	}
+	return slices.Clone(l.own)
 }
 
 // remembered are peers from before that are not here now; the host is told where they were.

@@ -61,6 +61,8 @@ type LAN struct {
 
 	mu    sync.Mutex
 	intro map[peer.ID]introduced
+	own   []peer.Addr // where other networks reach this peer, as of asked
+	asked time.Time
 }
 
 // introduced is what a peer said of itself over an authenticated stream.
