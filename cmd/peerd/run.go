@@ -18,7 +18,7 @@ func newRun(e *env) *cli.Command {
 		Name:  "run",
 		Usage: "start the daemon",
 		UsageText: "peerd [run] [--share DIR[=NAME]]... [--name NAME] [--workgroup WG] [--listen ADDR]... [--join ADDR]... [--no-mdns]\n" +
-			"      [--no-dht] [--relay] [--advertise HOW] [--upload-limit RATE] [--download-limit RATE]",
+			"      [--no-dht] [--relay] [--no-seed] [--advertise HOW] [--upload-limit RATE] [--download-limit RATE]",
 		Description: `Starts the daemon in the foreground and prints one line when it is ready. SIGINT and SIGTERM stop it in order, a
 second one at once. Options win over the file config.toml. A RATE is one of bytes, 10MB/s or 500k, or of bits, 80Mbit,
 or "unlimited"; it holds for all other peers together, which share it equally.
@@ -37,6 +37,7 @@ Examples:
 			&cli.StringSliceFlag{Name: "join", Usage: "call the peer at `ADDR`: HOST or HOST:PORT"},
 			&cli.BoolFlag{Name: "no-mdns", Usage: "neither look nor announce by multicast"},
 			&cli.BoolFlag{Name: "no-dht", Usage: "do not look for peers beyond the local network"},
+			&cli.BoolFlag{Name: "no-seed", Usage: "give on nothing that was fetched from others"},
 			&cli.BoolFlag{Name: "relay", Usage: "carry bytes for peers that can't reach each other"},
 			&cli.StringFlag{Name: "advertise", Usage: "tell the network of shares by `HOW`: names, count or none"},
 			&cli.StringFlag{Name: "upload-limit", Usage: "send no more than `RATE` to others"},
@@ -127,6 +128,9 @@ func daemonConfig(c *cli.Context, e *env) (config.Config, error) {
 	}
 	if c.Bool("no-dht") {
 		cfg.DHT = false
+	}
+	if c.Bool("no-seed") {
+		cfg.Give = false
 	}
 	if c.Bool("relay") {
 		cfg.Relay = true

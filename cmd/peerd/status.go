@@ -68,6 +68,12 @@ func printStatus(e *env, s control.Status) {
 			rows = append(rows, []string{l.name, transfer.Rate(l.rate).String()})
 		}
 	}
+	if s.Cache.Limit > 0 {
+		rows = append(rows, []string{"cache", fmt.Sprintf("%s of %s, %s", ui.Size(s.Cache.Bytes), ui.Size(s.Cache.Limit), ui.Plural(s.Cache.Pieces, "piece"))})
+	}
+	if s.Seeding.Files > 0 {
+		rows = append(rows, []string{"seeding", fmt.Sprintf("%s, %s", ui.Plural(s.Seeding.Files, "file"), ui.Size(s.Seeding.Bytes))})
+	}
 	for _, t := range s.Transfers {
 		what := fmt.Sprintf("%s, %s of %s", t.Ref, ui.Size(t.Bytes), ui.Size(t.Total))
 		rows = append(rows, []string{strings.TrimSpace("transfer " + t.Direction), what})

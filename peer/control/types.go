@@ -59,6 +59,23 @@ type Status struct {
 	Transfers List[Transfer] `json:"transfers"`
 	Parts     List[Part]     `json:"parts"`
 	Limits    Limits         `json:"limits,omitzero"`
+	Cache     Cache          `json:"cache"`
+	Seeding   Seeding        `json:"seeding"`
+}
+
+// Cache is the piece cache: what was read is not fetched again.
+type Cache struct {
+	Bytes  int64  `json:"bytes"` // on disk
+	Limit  int64  `json:"limit"` // of them
+	Pieces int    `json:"pieces"`
+	Hits   uint64 `json:"hits"` // since the start
+	Misses uint64 `json:"misses"`
+}
+
+// Seeding is what was fetched from others and is given on.
+type Seeding struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"` // of the files
 }
 
 // Limits are how many bytes a second pass between this peer and all others; 0 is without a limit.

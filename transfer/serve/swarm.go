@@ -41,6 +41,14 @@ func Topic(secret []byte) []byte {
 	return h.Sum(nil)[:TopicSize]
 }
 
+// Rendezvous is the key under which those who give on files of a share are found by who knows the share's secret.
+func Rendezvous(secret []byte) (key [sha256.Size]byte) {
+	h := hmac.New(sha256.New, secret)
+	_, _ = h.Write([]byte("peerd rendezvous/1"))
+	h.Sum(key[:0])
+	return key
+}
+
 // Topics shows this peer's own right to the share that a topic means, to somebody who would like to ask for its files.
 type Topics interface {
 	Grant(ctx context.Context, topic []byte) ([]byte, error)

@@ -41,11 +41,19 @@ type Config struct {
 	DHT       bool // look for peers beyond the local network
 	Relay     bool // carry bytes for peers that can't reach each other
 	Advertise Advertise
+	Give      bool // give on what was fetched
+	CacheGB   int  // how many GB the piece cache takes at most, or CacheAuto
 	// Upload and Download limit what is sent to and fetched from all other peers together.
 	Upload, Download transfer.Rate
 	// Shares are offered for this run, open for reading.
 	Shares []Share
 }
+
+// CacheAuto has the piece cache take 10 GB, or a tenth of what is free if that is less.
+const CacheAuto = -1
+
+// maxCacheGB is a petabyte: more is a slip.
+const maxCacheGB = 1_000_000
 
 // Advertise is how much the local network hears of this peer's shares before it asks.
 type Advertise string
@@ -72,6 +80,8 @@ func Default(paths Paths, host string) Config {
 		Workgroup: peer.DefaultWorkgroup,
 		MDNS:      true,
 		DHT:       true,
+		Give:      true,
+		CacheGB:   CacheAuto,
 		Advertise: Names, // what a workgroup is for: to see what there is; hidden shares never are
 	}
 }
@@ -88,6 +98,10 @@ type file struct {
 		Relay     *bool      `toml:"relay"`
 		Advertise *Advertise `toml:"advertise"`
 	} `toml:"discovery"`
+	Swarm struct {
+		Give    *bool `toml:"give"`
+		CacheGB *int  `toml:"cache_gb"`
+	} `toml:"swarm"`
 	Limits struct {
 		Upload   *transfer.Rate `toml:"upload"`
 		Download *transfer.Rate `toml:"download"`
@@ -133,6 +147,14 @@ func (c *Config) ReadFile() error {
 	}
 	if f.Discovery.Advertise != nil {
 		c.Advertise = *f.Discovery.Advertise
+	}
+	if f.Swarm.Give != nil {
+		c.Give = *f.Swarm.Give
+	}
+	if f.Swarm.CacheGB != nil {
+		if c.CacheGB = *f.Swarm.CacheGB; c.CacheGB < 0 || c.CacheGB > maxCacheGB {
+			return bad(fmt.Errorf("swarm.cache_gb is %d, and goes from 0 to %d", c.CacheGB, maxCacheGB))
+		}
 	}
 	if f.Limits.Upload != nil {
 		c.Upload = *f.Limits.Upload

@@ -203,9 +203,11 @@ func (d *daemon) serve() error {
 	}
 	d.table = tracker.New()
 	d.seeds = shareserve.NewSeeds(d.shelf, d.client.Grant, time.Now)
-	bytes := transferserve.New(transferserve.Options{
-		Auth: shareserve.Either(shareserve.NewBytes(gate), d.seeds), Manifests: manifests, Table: d.table, Topics: d.seeds, Log: d.log,
-	})
+	o := transferserve.Options{Auth: shareserve.NewBytes(gate), Manifests: manifests, Table: d.table, Log: d.log}
+	if d.cfg.Give {
+		o.Auth, o.Topics = shareserve.Either(o.Auth, d.seeds), d.seeds
+	}
+	bytes := transferserve.New(o)
 	bytes.Pace(d.upload, rate.NewSlots())
 	d.porter = shareserve.NewPorter(d.offers, d.self, d.lan.Met)
 	d.host.Handle(shareserve.InfoProtocol, infoStreams, d.porter.Handle)

@@ -57,6 +57,14 @@ func (d *daemon) give(ctx context.Context) error {
 			return nil
 		}
 		for _, k := range d.shelf.Shares() {
+			if !d.cfg.Give || len(d.shelf.Files(k.Share, time.Now().Add(-announceFor))) == 0 {
+				continue
+			}
+			if len(k.Secret) > 0 {
+				if err := d.lan.Sources().Provide(ctx, transferserve.Rendezvous(k.Secret)); err != nil {
+					d.log.Debug("nobody beyond the network hears what is given on here", "err", err)
+				}
+			}
 			if _, here := d.lan.View().Get(k.Owner); !here {
 				continue
 			}
@@ -128,9 +136,6 @@ func (d *daemon) rightsEnded(ctx context.Context, st peer.Stream) error {
 // announceFiles tells the owner of a share which of its files are given on here.
 func (d *daemon) announceFiles(ctx context.Context, k seed.Known) error {
 	files := d.shelf.Files(k.Share, time.Now().Add(-announceFor))
-	if len(files) == 0 {
-		return nil
-	}
 	sealed, err := d.client.Grant(ctx, k.Owner, k.Name)
 	if err != nil {
 		return err

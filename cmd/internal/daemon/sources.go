@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/peerd/peerd/cmd/internal/config"
 	"github.com/peerd/peerd/cmd/internal/daemon/copying"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
@@ -14,14 +15,19 @@ import (
 	"github.com/peerd/peerd/transfer/fetch"
 	"github.com/peerd/peerd/transfer/rate"
 	"github.com/peerd/peerd/transfer/seed"
+	transferserve "github.com/peerd/peerd/transfer/serve"
 	"github.com/peerd/peerd/transfer/store"
 )
 
 // openShelf opens what was fetched from others and may be given on.
 func (d *daemon) openShelf() error {
 	dir := filepath.Join(d.cfg.State, "cache")
+	limit := int64(d.cfg.CacheGB) * 1e9
+	if d.cfg.CacheGB == config.CacheAuto {
+		limit = store.DefaultCacheLimit(dir)
+	}
 	var err error
-	if d.cache, err = store.OpenCache(dir, store.DefaultCacheLimit(d.cfg.State), d.log); err != nil {
+	if d.cache, err = store.OpenCache(dir, limit, d.log); err != nil {
 		return err
 	}
 	d.shelf, err = seed.Open(filepath.Join(d.cfg.State, "seeds"), d.cache, d.log)
@@ -36,8 +42,11 @@ func (d *daemon) fetch(ctx context.Context, at place, limit int64, o fetch.Optio
 		Check: func(sealed []byte, holder peer.ID) (time.Time, error) {
 			return shareserve.CheckSource(sealed, holder, owner, id, time.Now())
 		},
-		Meet:  d.meet,
-		Addrs: d.host.Addrs,
+		Meet: d.meet,
+		Find: d.seek,
+	}
+	if d.cfg.Give {
+		o.Sources.Addrs = d.host.Addrs
 	}
 	o.Pace = d.pace(limit)
 	d.shelf.Know(seed.Share{Owner: owner, ID: transfer.ShareID(id)}, at.Access.Name)
@@ -64,6 +73,13 @@ func (d *daemon) pace(limit int64) func(context.Context, peer.ID, int) error {
 			}
 		}
 		return nil
+	}
+}
+
+// seek finds those who said beyond the local network that they give on files of a share.
+func (d *daemon) seek(ctx context.Context, secret []byte, found func(peer.ID)) {
+	for id := range d.lan.Sources().Providers(ctx, transferserve.Rendezvous(secret)) {
+		found(id)
 	}
 }
 

@@ -22,6 +22,11 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 		Addrs: []string{}, Shares: []control.Share{}, Transfers: d.copies.List(), Parts: control.Parts(),
 		Limits: control.Limits{Upload: int64(d.upload.Limit()), Download: int64(d.download.Limit())},
 	}
+	st.Cache.Bytes, st.Cache.Limit, st.Cache.Pieces = d.cache.Usage()
+	st.Cache.Hits, st.Cache.Misses = d.cache.Counts()
+	if d.cfg.Give {
+		st.Seeding.Files, st.Seeding.Bytes = d.shelf.Usage()
+	}
 	for _, a := range d.host.Addrs() {
 		st.Addrs = append(st.Addrs, a.String())
 	}

@@ -23,6 +23,9 @@ const (
 	maxNews   = 256 << 10 // the longest message of a source, in bytes
 )
 
+// patient is how long a file is on its way before sources are looked for that nobody named.
+const patient = 3 * time.Second
+
 // member is one source of a file.
 type member struct {
 	pull  *Pull
@@ -69,7 +72,14 @@ func (l *Pull) ownersNews(n *transferpb.SwarmNews) error {
 		l.topic = serve.Topic(n.Secret)
 		l.mu.Unlock()
 		if find := l.Find; find != nil && first {
-			l.tasks.Go(func() { find(l.ctx, n.Secret, func(id peer.ID) { l.meet(id) }) })
+			l.tasks.Go(func() {
+				select {
+				case <-time.After(patient):
+					find(l.ctx, n.Secret, l.meet)
+				case <-l.done:
+				case <-l.ctx.Done():
+				}
+			})
 		}
 	}
 	if n.Of > 0 && n.Index < n.Of && n.Of <= tracker.MaxMembers {
