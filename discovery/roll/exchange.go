@@ -43,9 +43,13 @@ func (r *Roll) call(ctx context.Context, now time.Time, id peer.ID, due *agenda)
 	r.tasks.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, callLimit)
 		defer cancel()
+		began := time.Now()
 		err := r.exchange(ctx, id)
 		r.mu.Lock()
 		delete(r.calls, id)
+		if peer.KindOf(err) != peer.Unreachable { // who is off says nothing of how busy the others are
+			r.pace = (r.pace + time.Since(began)) / 2
+		}
 		if err == nil {
 			delete(r.late, id)
 		} else {

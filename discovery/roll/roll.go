@@ -68,6 +68,7 @@ type Roll struct {
 	calls   map[peer.ID]bool         // under way
 	late    map[peer.ID]setback
 	missing map[peer.ID]time.Time // neighbours that are not on the roll, since when
+	pace    time.Duration         // that exchanges take of late; on a slow network all waits grow with it
 	waker   bool                  // this peer is the first of its neighbourhood to be on the roll, and calls all
 	ring    []partner
 	turns   int
@@ -308,10 +309,10 @@ func (r *Roll) greet(ctx context.Context, now time.Time, near map[peer.ID]bool, 
 
 // rank is how long this peer leaves it to others to call a newcomer. r.mu is held.
 func (r *Roll) rank(id peer.ID, near map[peer.ID]bool) time.Duration {
-	wait := headStart
+	wait := r.slow(headStart)
 	for other := range near {
 		if r.table.here(other) && nearer(id, other, r.self) {
-			wait += turn
+			wait += r.slow(turn)
 		}
 	}
 	return wait
@@ -331,9 +332,13 @@ func nearer(target, a, b peer.ID) bool {
 // spread has news told, soon and once more. r.mu is held.
 func (r *Roll) spread(now time.Time) {
 	if len(r.news) < 2 {
-		r.news = []time.Time{now.Add(newsDelay), now.Add(newsAgain)}
+		r.news = []time.Time{now.Add(r.slow(newsDelay)), now.Add(r.slow(newsAgain))}
 	}
 }
+
+// slow is a wait that leaves time for several exchanges as they go now: when many start at once on a busy computer or a thin
+// line, those who are in a hurry would keep each other from ever being done. r.mu is held.
+func (r *Roll) slow(wait time.Duration) time.Duration { return max(wait, 8*r.pace) }
 
 // tell passes news on to a few. r.mu is held.
 func (r *Roll) tell(ctx context.Context, now time.Time, due *agenda) {
