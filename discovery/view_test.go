@@ -364,3 +364,26 @@ func TestAddrs(t *testing.T) {
 		}
 	}
 }
+
+// TestHearsayFromBeyond has others tell of a peer: it counts for less than what the peer itself says, and proves nothing.
+func TestHearsayFromBeyond(t *testing.T) {
+	v, now := NewView(id(0), "W"), start()
+	told := Sighting{ID: id(1), Way: DHT, Name: "told", Workgroup: "W", Addrs: addrs("10.1.0.1:1"), Shares: []string{"old"}, Count: 1, Revision: 1, TTL: time.Minute, Relay: true}
+	v.Observe(now, told)
+	p, ok := v.Get(id(1))
+	if !ok || p.Verified() || p.Near() || !p.Relay || p.Name != "told" || p.Revision != 1 {
+		t.Errorf("told of: %+v", p)
+	}
+	v.Observe(now, Sighting{ID: id(1), Way: MDNS, Name: "heard", Workgroup: "W", Addrs: addrs("10.0.0.1:1"), Shares: []string{"new"}, Count: 1, Revision: 2})
+	v.Observe(now.Add(time.Second), told)
+	p, _ = v.Get(id(1))
+	if p.Name != "heard" || p.Revision != 2 || p.Shares[0] != "new" || !p.Near() || p.Verified() || len(p.Addrs) != 2 || p.Addrs[0].String() != "/ip4/10.0.0.1/tcp/1" {
+		t.Errorf("told of and heard: %+v", p)
+	}
+	v.Observe(now, Sighting{ID: id(1), Way: MDNS, Gone: true})
+	v.Observe(now, Sighting{ID: id(1), Way: Relay, Workgroup: "W"})
+	v.Expire(now.Add(2 * time.Minute))
+	if p, ok = v.Get(id(1)); !ok || !p.Verified() {
+		t.Errorf("connected by a relay: %+v, %v", p, ok)
+	}
+}

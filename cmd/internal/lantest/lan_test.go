@@ -218,3 +218,30 @@ func TestNothingStays(t *testing.T) {
 		return err != nil || len(b) == 0
 	})
 }
+
+// TestRouter has packets pass between two LANs, but no multicast, and then those of one host alone.
+func TestRouter(t *testing.T) {
+	l := New(t, Options{Hosts: 4, LANs: 2, Attached: func(host, lan int) bool { return host/2 == lan }})
+	r := l.Route()
+	ping := func(from int, to string) bool {
+		h := l.Hosts[from]
+		return h.Run(10*time.Second, h.Command("ping", "-c1", "-W1", to)).Status == 0
+	}
+	there := l.Hosts[2].Addr(1).String()
+	if !ping(0, there) || !ping(0, "fd00:2::3") || !ping(0, "fd00:1::2") {
+		t.Error("nothing passes between the LANs")
+	}
+	sniffer := l.Sniff(1)
+	h := l.Hosts[0]
+	h.Run(10*time.Second, h.Command("ping", "-c1", "-W1", "-t9", "224.0.0.251"))
+	if got := len(sniffer.UDP(5353)); got != 0 {
+		t.Errorf("%d multicast packets passed", got)
+	}
+	r.Between(l.Hosts[1].Addr(0))
+	if ping(0, there) || ping(2, l.Hosts[0].Addr(0).String()) {
+		t.Error("packets pass that should be dropped")
+	}
+	if !ping(1, there) || !ping(2, l.Hosts[1].Addr(0).String()) {
+		t.Error("the one host does not get through")
+	}
+}
