@@ -59,8 +59,11 @@ const MaxAnnounced = 256
 
 // Bounds of a swarm's stream.
 const (
-	newsPause = 20 * time.Millisecond // between two news: what comes meanwhile goes together
-	recheck   = 15 * time.Second      // between two looks at the right, when there is no news
+	// newsPause is between two news of a source, and newsEach more of it for each source that there is: what comes meanwhile
+	// goes together, and everybody tells everybody.
+	newsPause = 10 * time.Millisecond
+	newsEach  = 4 * time.Millisecond
+	recheck   = 15 * time.Second // between two looks at the right, when there is no news
 )
 
 // Swarm is the handler of [SwarmProtocol].
@@ -228,7 +231,7 @@ func (h *herald) run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		timer.Stop()
-		pause := time.NewTimer(newsPause)
+		pause := time.NewTimer(newsPause + time.Duration(len(h.named))*newsEach)
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
