@@ -1,0 +1,244 @@
+package tracker_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/tracker"
+)
+
+var (
+	start = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	movie = fileID(1)
+	other = fileID(2)
+)
+
+func fileID(n uint32) (id transfer.FileID) {
+	binary.BigEndian.PutUint32(id[:], n)
+	return id
+}
+
+func source(name string) tracker.Source { return tracker.Source{Peer: peer.ID(name)} }
+
+// told is what a member hears at a time: the others' names in order, and its number.
+func told(m *tracker.Member, at time.Time) string {
+	n, _ := m.News(at)
+	var names []string
+	for _, s := range n.Sources {
+		names = append(names, string(s.Peer))
+	}
+	return fmt.Sprintf("%v %d/%d", names, n.Index, n.Of)
+}
+
+// TestNews is the table of who is told of whom, and of which number each is.
+func TestNews(t *testing.T) {
+	for name, tc := range map[string]struct {
+		do   func(*tracker.Table) *tracker.Member
+		at   time.Duration
+		want string
+	}{
+		"alone": {func(x *tracker.Table) *tracker.Member { return x.Join(start, movie, source("a"), true) }, 0, "[] 0/1"},
+		"the newest first, each by its number": {func(x *tracker.Table) *tracker.Member {
+			x.Join(start, movie, source("a"), true)
+			m := x.Join(start, movie, source("b"), true)
+			x.Join(start, movie, source("c"), true)
+			return m
+		}, 0, "[c a] 1/3"},
+		"who gives nothing is not named and has no number": {func(x *tracker.Table) *tracker.Member {
+			x.Join(start, movie, source("a"), false)
+			return x.Join(start, movie, source("b"), true)
+		}, 0, "[] 0/1"},
+		"who gives nothing hears of others": {func(x *tracker.Table) *tracker.Member {
+			x.Join(start, movie, source("a"), true)
+			return x.Join(start, movie, source("b"), false)
+		}, 0, "[a] 0/0"},
+		"another file": {func(x *tracker.Table) *tracker.Member {
+			x.Join(start, other, source("a"), true)
+			return x.Join(start, movie, source("b"), true)
+		}, 0, "[] 0/1"},
+		"who has all is named, and has no number": {func(x *tracker.Table) *tracker.Member {
+			x.Join(start, movie, source("a"), true).Done(start)
+			x.Add(start, movie, source("c"))
+			return x.Join(start, movie, source("b"), true)
+		}, tracker.Linger - 1, "[c a] 0/1"},
+		"who had all is forgotten in the end": {func(x *tracker.Table) *tracker.Member {
+			x.Join(start, movie, source("a"), true).Done(start)
+			return x.Join(start, movie, source("b"), true)
+		}, tracker.Linger, "[] 0/1"},
+		"whose stream broke counts for a minute": {func(x *tracker.Table) *tracker.Member {
+			x.Join(start, movie, source("a"), true).Leave(start)
+			return x.Join(start, movie, source("b"), true)
+		}, time.Minute - 1, "[a] 0/1"},
+		"and no longer": {func(x *tracker.Table) *tracker.Member {
+			x.Join(start, movie, source("a"), true).Leave(start)
+			return x.Join(start, movie, source("b"), true)
+		}, time.Minute, "[] 0/1"},
+		"a stream that ends after all is there": {func(x *tracker.Table) *tracker.Member {
+			a := x.Join(start, movie, source("a"), true)
+			a.Done(start)
+			a.Leave(start.Add(time.Second))
+			return x.Join(start, movie, source("b"), true)
+		}, tracker.Linger - 1, "[a] 0/1"},
+		"all is there, said after the stream broke": {func(x *tracker.Table) *tracker.Member {
+			a := x.Join(start, movie, source("a"), true)
+			a.Leave(start)
+			a.Done(start)
+			return x.Join(start, movie, source("b"), true)
+		}, time.Minute, "[] 0/1"},
+		"who gives nothing leaves nothing": {func(x *tracker.Table) *tracker.Member {
+			x.Join(start, movie, source("a"), false).Done(start)
+			return x.Join(start, movie, source("b"), true)
+		}, 0, "[] 0/1"},
+		"again, in place of before": {func(x *tracker.Table) *tracker.Member {
+			old := x.Join(start, movie, source("a"), true)
+			x.Join(start, movie, source("c"), true)
+			x.Join(start, movie, source("a"), true)
+			old.Leave(start) // its stream ends last
+			return x.Join(start, movie, source("b"), true)
+		}, time.Hour, "[a c] 2/3"},
+		"numbers close up": {func(x *tracker.Table) *tracker.Member {
+			x.Join(start, movie, source("a"), true).Done(start)
+			x.Join(start, movie, source("c"), true).Leave(start)
+			return x.Join(start, movie, source("b"), true)
+		}, 0, "[c a] 0/1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := tc.do(tracker.New())
+			if got := told(m, start.Add(tc.at)); got != tc.want {
+				t.Errorf("%s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestForget(t *testing.T) {
+	table := tracker.New()
+	in := map[transfer.FileID]*tracker.Member{}
+	for _, f := range []transfer.FileID{movie, other} {
+		table.Join(start, f, source("a"), true)
+		table.Join(start, f, source("c"), true)
+		in[f] = table.Join(start, f, source("b"), true)
+	}
+	_, changed := in[movie].News(start)
+	_, still := in[other].News(start)
+	table.Forget("a", func(f transfer.FileID) bool { return f == movie })
+	if got := told(in[movie], start); got != "[c] 1/2" {
+		t.Errorf("of the file: %s", got)
+	}
+	if got := told(in[other], start); got != "[c a] 2/3" {
+		t.Errorf("of another file: %s", got)
+	}
+	if !closed(changed) || closed(still) {
+		t.Errorf("told: %v of the file, %v of the other", closed(changed), closed(still))
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// TestChanged: whoever listens hears of each change, and of nothing else.
+func TestChanged(t *testing.T) {
+	table := tracker.New()
+	m := table.Join(start, movie, source("m"), true)
+	var a *tracker.Member
+	for _, step := range []struct {
+		what string
+		do   func()
+		want bool
+	}{
+		{"somebody joins", func() { a = table.Join(start, movie, source("a"), true) }, true},
+		{"asks what is new", func() { a.News(start) }, false},
+		{"joins another file", func() { table.Join(start, other, source("a"), true) }, false},
+		{"has all", func() { a.Done(start) }, true},
+		{"says so again", func() { a.Done(start) }, false},
+		{"leaves", func() { a.Leave(start) }, false},
+	} {
+		_, changed := m.News(start)
+		step.do()
+		if got := closed(changed); got != step.want {
+			t.Errorf("%s: told %v, want %v", step.what, got, step.want)
+		}
+	}
+}
+
+func TestBounds(t *testing.T) {
+	table := tracker.New()
+	many := source("first")
+	for i := range 3 * tracker.MaxAddrs {
+		many.Addrs = append(many.Addrs, ma.StringCast(fmt.Sprintf("/ip4/10.0.0.%d/tcp/1", i+1)))
+	}
+	table.Join(start, movie, many, true)
+	many.Addrs[0] = nil // the table has a copy
+	one := table.Join(start, movie, source("one"), true)
+	n, _ := one.News(start)
+	if len(n.Sources) != 1 || len(n.Sources[0].Addrs) != tracker.MaxAddrs || n.Sources[0].Addrs[0] == nil {
+		t.Errorf("the first is %+v", n.Sources)
+	}
+	for i := range 3 * tracker.MaxMembers {
+		m := table.Join(start, movie, source(fmt.Sprint(i)), true)
+		if n, _ := m.News(start); n.Index >= n.Of || n.Of > tracker.MaxMembers || len(n.Sources) > tracker.MaxNamed {
+			t.Fatalf("member %d is number %d of %d and hears of %d", i, n.Index, n.Of, len(n.Sources))
+		}
+		m.Leave(start)
+	}
+	n, _ = one.News(start)
+	if n.Index != 1 || len(n.Sources) != tracker.MaxNamed {
+		t.Errorf("who came in time is number %d and hears of %d", n.Index, len(n.Sources))
+	}
+
+	// The file that was asked for is kept, whatever comes; the others make room for each other.
+	for i := range uint32(tracker.MaxFiles) {
+		table.Join(start, fileID(100+i), source("a"), true)
+		one.News(start)
+	}
+	if n, _ := one.News(start); n.Index != 1 || len(n.Sources) != tracker.MaxNamed {
+		t.Errorf("after many files it is number %d and hears of %d", n.Index, len(n.Sources))
+	}
+	if got := told(table.Join(start, fileID(100), source("b"), true), start); got != "[] 0/1" {
+		t.Errorf("a file that had to make room: %s", got)
+	}
+	if got := told(table.Join(start, fileID(100+tracker.MaxFiles-1), source("b"), true), start); got != "[a] 1/2" {
+		t.Errorf("the newest file: %s", got)
+	}
+}
+
+// TestAtOnce: many may do all of it at once; run with -race.
+func TestAtOnce(t *testing.T) {
+	table := tracker.New()
+	var all sync.WaitGroup
+	for g := range 8 {
+		all.Go(func() {
+			for i := range 300 {
+				f := fileID(uint32(i % 3))
+				m := table.Join(start, f, source(fmt.Sprint(g)), g%4 > 0)
+				n, _ := m.News(start.Add(time.Duration(i) * time.Second))
+				if len(n.Sources) > 7 || n.Of > 8 || (n.Of > 0 && n.Index >= n.Of) {
+					t.Errorf("number %d of %d, and %d sources", n.Index, n.Of, len(n.Sources))
+				}
+				switch i % 4 {
+				case 0:
+					m.Done(start)
+				case 1:
+					m.Leave(start)
+				case 2:
+					table.Forget(peer.ID(fmt.Sprint(g)), func(id transfer.FileID) bool { return id == f })
+				}
+				table.Add(start, f, source("seed"))
+			}
+		})
+	}
+	all.Wait()
+}
