@@ -34,6 +34,8 @@ type getter struct {
 
 	// The file that pieces were last asked of stays open, so that a reader keeps its version while the name goes to another.
 	file    File
+	owner   peer.ID // of its share
+	of      transfer.ShareID
 	path    []string
 	version transfer.Version // that was asked for
 	bad     error            // reading it failed in the midst of an answer, which could no longer tell
@@ -165,13 +167,14 @@ func (g *getter) piece(ctx context.Context, req *transferpb.GetRequest) error {
 	if len(req.Version) != len(g.version) {
 		return g.refuse(errChanged("read piece"))
 	}
-	if g.file == nil || g.version != transfer.Version(req.Version) || !slices.Equal(g.path, req.File.Path) {
+	if !g.opened(req) {
 		g.closeFile()
 		f, err := g.pass.Open(ctx, req.File.Path, transfer.Version(req.Version))
 		if err != nil {
 			return g.refuse(err)
 		}
 		g.file, g.path, g.version = f, slices.Clone(req.File.Path), transfer.Version(req.Version)
+		g.owner, g.of = g.pass.Owner(), g.share
 	}
 	st, err := g.file.State()
 	if err != nil {
@@ -209,6 +212,12 @@ func (g *getter) piece(ctx context.Context, req *transferpb.GetRequest) error {
 		}
 		return g.body(g.file, l.Offset(i), l.Length(i))
 	})
+}
+
+// opened reports whether the file of a request is the one that is open. A right to another share does not reach it.
+func (g *getter) opened(req *transferpb.GetRequest) bool {
+	return g.file != nil && g.owner == g.pass.Owner() && g.of == g.share &&
+		g.version == transfer.Version(req.Version) && slices.Equal(g.path, req.File.Path)
 }
 
 // inTurn waits for a turn to send n bytes of a piece, and sends all of them before it gives the turn to another. What is
