@@ -64,6 +64,7 @@ const (
 	newsPause = 10 * time.Millisecond
 	newsEach  = 4 * time.Millisecond
 	recheck   = 15 * time.Second // between two looks at the right, when there is no news
+	maxAddr   = 256              // bytes of an address that is told on: the news of many must fit into one message
 )
 
 // Swarm is the handler of [SwarmProtocol].
@@ -157,7 +158,7 @@ func (c *session) open(ctx context.Context, join *transferpb.SwarmJoin) (File, t
 func (c *session) member(join *transferpb.SwarmJoin) tracker.Source {
 	who := tracker.Source{Peer: c.stream.Peer()}
 	for _, b := range join.Addrs[:min(len(join.Addrs), tracker.MaxAddrs)] {
-		if a, err := peer.AddrFromBytes(b); err == nil {
+		if a, err := peer.AddrFromBytes(b); err == nil && len(b) <= maxAddr {
 			who.Addrs = append(who.Addrs, a)
 		}
 	}
