@@ -50,6 +50,13 @@ func (g *growing) has(i int) bool {
 	return !g.ended && g.pieces.Has(i)
 }
 
+// over reports whether nothing more arrives.
+func (g *growing) over() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ended
+}
+
 // set gives the pieces that are there, and what is closed when there are more.
 func (g *growing) set() (transfer.Set, <-chan struct{}) {
 	g.mu.Lock()

@@ -15,6 +15,14 @@ import (
 
 // Open opens a file for somebody who may read it.
 func (s *Shelf) Open(f transfer.File) (serve.Partial, error) {
+	o, err := s.open(f)
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func (s *Shelf) open(f transfer.File) (*opened, error) {
 	s.mu.Lock()
 	have := s.files[f.ID()]
 	if have != nil {
@@ -46,7 +54,7 @@ func errNone() error {
 	return &peer.Error{Op: "open", Kind: peer.NotFound, Err: errors.New("nothing of this file is here")}
 }
 
-// opened is a file that is given on. It is for one goroutine at a time, but for Pieces.
+// opened is a file that is given on. It is for one goroutine at a time.
 type opened struct {
 	shelf    *Shelf
 	file     *file
@@ -58,6 +66,16 @@ type opened struct {
 	buf    []byte
 }
 
+// settle puts in place of a file that grows no more what became of it, so that those who ask for it meanwhile can go on.
+func (o *opened) settle() {
+	if g := o.file.growing; g == nil || !g.over() {
+		return
+	}
+	if now, err := o.shelf.open(o.file.File); err == nil && now.file != o.file {
+		*o = *now
+	}
+}
+
 // State tells of the file as its owner did.
 func (o *opened) State() (transfer.State, error) {
 	return transfer.State{Size: o.file.layout.Size, ModTime: o.file.mod, Version: o.file.Version}, nil
@@ -65,6 +83,7 @@ func (o *opened) State() (transfer.State, error) {
 
 // Pieces are those that are here.
 func (o *opened) Pieces() (transfer.Set, <-chan struct{}) {
+	o.settle()
 	if g := o.file.growing; g != nil {
 		return g.set()
 	}
@@ -81,34 +100,26 @@ func (o *opened) Pieces() (transfer.Set, <-chan struct{}) {
 }
 
 // Lacks reports whether piece i is not here, or not right any more: what somebody else did to the file must not be
-// given on, as who gets it would take us for a liar.
+// given on, as who gets it would take us for a liar. The piece is read here, since a file that grows, and one that a
+// reader is done with, may be gone the next moment.
 func (o *opened) Lacks(i int) bool {
-	if g := o.file.growing; g != nil {
-		return !g.has(i)
+	o.settle()
+	g, l := o.file.growing, o.file.layout
+	if g != nil && !g.has(i) {
+		return true
 	}
 	if o.piece == i {
 		return false
 	}
-	l := o.file.layout
 	if l.Length(i) > transfer.SmallFile {
-		return o.lacksLong(i)
+		return g == nil && o.lacksLong(i)
 	}
 	if o.buf == nil {
 		o.buf = make([]byte, transfer.SmallFile)
 	}
 	o.piece = -1
 	b := o.buf[:l.Length(i)]
-	if o.whole == nil {
-		var ok bool
-		if b, ok = o.shelf.cache.Get(o.manifest.Pieces[i], o.buf); !ok {
-			return true
-		}
-		copy(o.buf, b)
-	} else if n, _ := o.whole.ReadAt(b, l.Offset(i)); n < len(b) {
-		o.shelf.drop(o.file)
-		return true
-	}
-	if o.hasher.Subtree(b, l.Offset(i)) != o.manifest.Pieces[i] {
+	if !o.read(b, i) || (g == nil && o.hasher.Subtree(b, l.Offset(i)) != o.manifest.Pieces[i]) {
 		if o.whole != nil {
 			o.shelf.drop(o.file)
 		}
@@ -116,6 +127,21 @@ func (o *opened) Lacks(i int) bool {
 	}
 	o.piece = i
 	return false
+}
+
+// read reads piece i, from wherever it is, and reports whether all of it was there.
+func (o *opened) read(b []byte, i int) bool {
+	off := o.file.layout.Offset(i)
+	switch {
+	case o.file.growing != nil:
+		n, _ := o.file.growing.from.ReadAt(b, off)
+		return n == len(b)
+	case o.whole != nil:
+		n, _ := o.whole.ReadAt(b, off)
+		return n == len(b)
+	}
+	got, ok := o.shelf.cache.Get(o.manifest.Pieces[i], o.buf)
+	return ok && copy(b, got) == len(b)
 }
 
 // lacksLong looks at a piece that is too long to be held in memory.
@@ -136,9 +162,6 @@ func (o *opened) lacksLong(i int) bool {
 
 // ReadAt gives bytes of a piece that is not lacking.
 func (o *opened) ReadAt(b []byte, off int64) (int, error) {
-	if g := o.file.growing; g != nil {
-		return g.from.ReadAt(b, off)
-	}
 	l := o.file.layout
 	if o.piece >= 0 && off>>l.Bits == int64(o.piece) {
 		n := copy(b, o.buf[off-l.Offset(o.piece):l.Length(o.piece)])
@@ -147,7 +170,10 @@ func (o *opened) ReadAt(b []byte, off int64) (int, error) {
 		}
 		return n, nil
 	}
-	if o.whole == nil {
+	switch {
+	case o.file.growing != nil:
+		return o.file.growing.from.ReadAt(b, off)
+	case o.whole == nil:
 		return 0, fmt.Errorf("piece %d is not here", off>>l.Bits)
 	}
 	return o.whole.ReadAt(b, off)

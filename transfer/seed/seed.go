@@ -315,7 +315,7 @@ func (s *Shelf) drop(f *file) {
 
 // put puts a file on the shelf and makes room for it. s.mu is held.
 func (s *Shelf) put(f *file) {
-	for len(s.files) >= MaxFiles {
+	for s.files[f.ID()] == nil && len(s.files) >= MaxFiles {
 		var oldest *file
 		for _, o := range s.files {
 			if o.growing == nil && (oldest == nil || o.used.Before(oldest.used)) {
