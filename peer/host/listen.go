@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -192,7 +193,7 @@ func portOf(a ma.Multiaddr) uint16 {
 // Port is where this peer listens, on TCP and, unless configured otherwise, on UDP for QUIC.
 func (h *Host) Port() int { return h.port }
 
-// Addrs are the addresses where this peer can be dialled now, TCP before QUIC. For a listener on all addresses they are
+// Addrs are the addresses where this peer can be dialled now, in a fixed order: TCP before QUIC, IPv4 before IPv6. For a listener on all addresses they are
 // those of all network interfaces that are up; IPv6 link-local ones carry the interface's name as their zone, which means
 // something on this computer only. Loopback is told where nothing else is listened on.
 func (h *Host) Addrs() []peer.Addr {
@@ -220,7 +221,8 @@ func (h *Host) Addrs() []peer.Addr {
 			}
 		}
 	}
-	slices.SortStableFunc(addrs, func(a, b peer.Addr) int { return int(book.KindOf(a)) - int(book.KindOf(b)) })
+	// The swarm tells of its listeners in any order.
+	slices.SortFunc(addrs, func(a, b peer.Addr) int { return cmp.Or(int(book.KindOf(a))-int(book.KindOf(b)), a.Compare(b)) })
 	return addrs
 }
 

@@ -112,6 +112,12 @@ func TestAddrsPutsTCPFirst(t *testing.T) {
 	if !slices.Equal(kinds, []book.Kind{book.TCP, book.TCP, book.QUIC, book.QUIC}) {
 		t.Errorf("got %v", h.Addrs())
 	}
+	first := h.Addrs()
+	for range 50 {
+		if again := h.Addrs(); !slices.EqualFunc(first, again, func(a, b peer.Addr) bool { return a.Equal(b) }) {
+			t.Fatalf("the order changes: %v, then %v", first, again)
+		}
+	}
 }
 
 func TestBook(t *testing.T) {
