@@ -193,9 +193,9 @@ func portOf(a ma.Multiaddr) uint16 {
 // Port is where this peer listens, on TCP and, unless configured otherwise, on UDP for QUIC.
 func (h *Host) Port() int { return h.port }
 
-// Addrs are the addresses where this peer can be dialled now, in a fixed order: TCP before QUIC, IPv4 before IPv6. For a listener on all addresses they are
-// those of all network interfaces that are up; IPv6 link-local ones carry the interface's name as their zone, which means
-// something on this computer only. Loopback is told where nothing else is listened on.
+// Addrs are the addresses where this peer can be dialled now, in a fixed order: TCP before QUIC, IPv4 before IPv6. For a
+// listener on all addresses they are those of all network interfaces that are up; IPv6 link-local ones carry the interface's
+// name as their zone, which means something on this computer only. Loopback is told where nothing else is listened on.
 func (h *Host) Addrs() []peer.Addr {
 	var local []netip.Addr
 	var addrs []peer.Addr
