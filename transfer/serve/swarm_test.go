@@ -538,7 +538,7 @@ func TestGetOfPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCourt(nil)
 		data := content(2 * mib)
-		p := &part{text: data, set: transfer.NewSet(8), changed: make(chan struct{})}
+		p := &part{text: data, set: transfer.NewSet(32), changed: make(chan struct{})}
 		c.put(docs, "f", p)
 		l := c.dial(t, "anna", c.Get)
 		get := func(i uint32) (body []byte, err error) {
@@ -556,7 +556,7 @@ func TestGetOfPart(t *testing.T) {
 		if body, err := get(3); err != nil || !bytes.Equal(body, data[3*transfer.MinPiece:4*transfer.MinPiece]) {
 			t.Errorf("a piece that came: %d bytes, %v", len(body), err)
 		}
-		if _, err := get(8); peer.KindOf(err) != peer.Usage {
+		if _, err := get(32); peer.KindOf(err) != peer.Usage {
 			t.Errorf("a piece beyond the file: %v", err)
 		}
 		l.hangUp()

@@ -3,6 +3,7 @@ package tracker_test
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,13 +17,15 @@ import (
 
 var (
 	start = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	movie = fileID(1)
-	other = fileID(2)
+	movie = file(1)
+	other = file(2)
 )
 
-func fileID(n uint32) (id transfer.FileID) {
-	binary.BigEndian.PutUint32(id[:], n)
-	return id
+// file is number n, of a share of its own.
+func file(n uint32) (f transfer.File) {
+	binary.BigEndian.PutUint32(f.Version[:], n)
+	f.Share = transfer.ShareID(f.Version)
+	return f
 }
 
 func source(name string) tracker.Source { return tracker.Source{Peer: peer.ID(name)} }
@@ -120,23 +123,37 @@ func TestNews(t *testing.T) {
 
 func TestForget(t *testing.T) {
 	table := tracker.New()
-	in := map[transfer.FileID]*tracker.Member{}
-	for _, f := range []transfer.FileID{movie, other} {
-		table.Join(start, f, source("a"), true)
+	in := map[uint8]*tracker.Member{}
+	for n, f := range []transfer.File{movie, other} {
+		table.Join(start, f, source("a"), true).Done(start)
 		table.Join(start, f, source("c"), true)
-		in[f] = table.Join(start, f, source("b"), true)
+		in[uint8(n)] = table.Join(start, f, source("b"), true)
 	}
-	_, changed := in[movie].News(start)
-	_, still := in[other].News(start)
-	table.Forget("a", func(f transfer.FileID) bool { return f == movie })
-	if got := told(in[movie], start); got != "[c] 1/2" {
-		t.Errorf("of the file: %s", got)
+	_, changed := in[0].News(start)
+	_, still := in[1].News(start)
+	table.Forget(movie.Share)
+	if got := told(in[0], start); got != "[c] 1/2" {
+		t.Errorf("of the share, those who only give are named still: %s", got)
 	}
-	if got := told(in[other], start); got != "[c a] 2/3" {
-		t.Errorf("of another file: %s", got)
+	if got := told(in[1], start); got != "[c a] 1/2" {
+		t.Errorf("of another share: %s", got)
 	}
 	if !closed(changed) || closed(still) {
-		t.Errorf("told: %v of the file, %v of the other", closed(changed), closed(still))
+		t.Errorf("told: %v of the share, %v of the other", closed(changed), closed(still))
+	}
+}
+
+// TestGivers: those who give on files of a share are told when rights end.
+func TestGivers(t *testing.T) {
+	table := tracker.New()
+	table.Join(start, movie, source("a"), true)
+	table.Join(start, movie, source("b"), false)
+	table.Add(start, movie, source("c"))
+	table.Join(start, other, source("d"), true)
+	got := table.Givers(movie.Share)
+	slices.Sort(got)
+	if want := []peer.ID{"a", "c"}; !slices.Equal(got, want) {
+		t.Errorf("%q give, want %q", got, want)
 	}
 }
 
@@ -201,16 +218,16 @@ func TestBounds(t *testing.T) {
 
 	// The file that was asked for is kept, whatever comes; the others make room for each other.
 	for i := range uint32(tracker.MaxFiles) {
-		table.Join(start, fileID(100+i), source("a"), true)
+		table.Join(start, file(100+i), source("a"), true)
 		one.News(start)
 	}
 	if n, _ := one.News(start); n.Index != 1 || len(n.Sources) != tracker.MaxNamed {
 		t.Errorf("after many files it is number %d and hears of %d", n.Index, len(n.Sources))
 	}
-	if got := told(table.Join(start, fileID(100), source("b"), true), start); got != "[] 0/1" {
+	if got := told(table.Join(start, file(100), source("b"), true), start); got != "[] 0/1" {
 		t.Errorf("a file that had to make room: %s", got)
 	}
-	if got := told(table.Join(start, fileID(100+tracker.MaxFiles-1), source("b"), true), start); got != "[a] 1/2" {
+	if got := told(table.Join(start, file(100+tracker.MaxFiles-1), source("b"), true), start); got != "[a] 1/2" {
 		t.Errorf("the newest file: %s", got)
 	}
 }
@@ -222,7 +239,7 @@ func TestAtOnce(t *testing.T) {
 	for g := range 8 {
 		all.Go(func() {
 			for i := range 300 {
-				f := fileID(uint32(i % 3))
+				f := file(uint32(i % 3))
 				m := table.Join(start, f, source(fmt.Sprint(g)), g%4 > 0)
 				n, _ := m.News(start.Add(time.Duration(i) * time.Second))
 				if len(n.Sources) > 7 || n.Of > 8 || (n.Of > 0 && n.Index >= n.Of) {
@@ -234,7 +251,7 @@ func TestAtOnce(t *testing.T) {
 				case 1:
 					m.Leave(start)
 				case 2:
-					table.Forget(peer.ID(fmt.Sprint(g)), func(id transfer.FileID) bool { return id == f })
+					table.Forget(f.Share)
 				}
 				table.Add(start, f, source("seed"))
 			}
