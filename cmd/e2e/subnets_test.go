@@ -166,7 +166,7 @@ func TestHundred(t *testing.T) {
 		for _, n := range all {
 			n.waitReady()
 		}
-		view := fullView(t, 30*time.Second, all...)
+		view := fullView(t, 2*time.Minute, all...)
 		packets, bytes := sent()
 		t.Logf("%s: all saw all %v after the last was ready, %d packets and %.1f MB so far", what, view.Round(time.Millisecond), packets, float64(bytes)/1e6)
 	}

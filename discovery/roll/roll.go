@@ -8,6 +8,7 @@
 package roll
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"maps"
@@ -201,7 +202,7 @@ func (r *Roll) step(ctx context.Context, now, began time.Time) (next time.Time) 
 	}
 	if !awake {
 		r.missing, r.ring, r.waker = map[peer.ID]time.Time{}, nil, false
-		if due.at(now, began.Add(2*r.cfg.Settle)) {
+		if due.at(now, began.Add(2*r.cfg.Settle+r.place(near))) {
 			r.remember(ctx, now, near, due)
 		}
 		return due.next
@@ -264,6 +265,18 @@ func (r *Roll) own(now time.Time, due *agenda) {
 func sameAdvert(a, b discovery.Advert) bool {
 	return a.Name == b.Name && a.Version == b.Version && a.Count == b.Count && a.Revision == b.Revision && a.Relay == b.Relay &&
 		slices.Equal(a.Shares, b.Shares) && slices.EqualFunc(a.Addrs, b.Addrs, func(x, y peer.Addr) bool { return x.Equal(y) })
+}
+
+// place has one neighbour after the other try peers from before when all start at once: the first that reaches one calls
+// the others. r.mu is held.
+func (r *Roll) place(near map[peer.ID]bool) (wait time.Duration) {
+	own := markOf(r.self)
+	for id := range near {
+		if m := markOf(id); bytes.Compare(m[:], own[:]) < 0 {
+			wait += r.slow(turn)
+		}
+	}
+	return wait
 }
 
 // remember tries peers from before, since none from beyond is known. r.mu is held.
