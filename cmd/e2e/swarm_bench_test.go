@@ -19,7 +19,10 @@ import (
 	"github.com/peerd/peerd/cmd/internal/lantest"
 )
 
-var crowds = flag.String("peers", "1,4,8", "to how many peers BenchmarkSwarm sends its file, separated by commas")
+var (
+	crowds = flag.String("peers", "1,4,8", "to how many peers BenchmarkSwarm sends its file, separated by commas")
+	alone  = flag.Bool("alone", false, "have BenchmarkSwarm run peerd alone, to try something out")
+)
 
 const (
 	swarmSize = 32 << 20
@@ -169,6 +172,9 @@ func BenchmarkSwarm(b *testing.B) {
 	took := map[string]map[int][]trip{}
 	var tools []entrant
 	for _, e := range entrants {
+		if *alone && e.name != "peerd" {
+			continue
+		}
 		if !installed(e.needs) {
 			b.Logf("%s is left out: not installed", e.name)
 			continue
