@@ -255,7 +255,9 @@ func (c *Client) enter(ctx context.Context, id peer.ID, name string) (*held, err
 	}
 	if err := c.renew(ctx, h, id, name); err != nil {
 		if now := c.now(); peer.KindOf(err) == peer.Unreachable && now.Before(h.over) {
-			h.fresh = now.Add(awayPause)
+			if h.fresh = now.Add(awayPause); h.over.Before(h.fresh) {
+				h.fresh = h.over
+			}
 			return h, nil
 		}
 		h.mu.Unlock()
