@@ -57,26 +57,12 @@ func (f *Fetcher) Tree(ctx context.Context, items iter.Seq2[Item, error], dst *s
 	t.report = nil
 	t.mu.Unlock()
 	if cause := context.Cause(f.ctx); cause != nil {
-		return f.lost(cause)
+		return t.lostBy(cause)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err
-}
-
-// lost says of an owner who can't be reached for how long it was tried.
-func (f *Fetcher) lost(cause error) error {
-	if peer.KindOf(cause) != peer.Unreachable {
-		return cause
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for l := range f.pulls {
-		return l.Missing(cause)
-	}
-	return &peer.Error{Path: f.src.Label, Kind: peer.Unreachable, Err: fmt.Errorf("nothing came for %v: %w", f.opts.Patience, cause),
-		Hint: "what came is kept: run it again when the owner is back"}
 }
 
 type tree struct {
@@ -87,7 +73,24 @@ type tree struct {
 
 	mu     sync.Mutex
 	report Report         // nil once Tree returned
+	lost   error          // what a large file misses since the owner is away
 	open   sync.WaitGroup // items on their way
+	larges sync.WaitGroup // large files on their way
+}
+
+// lostBy is why all of it ended: the owner could not be reached any more, and what a large file misses for that.
+func (t *tree) lostBy(cause error) error {
+	t.larges.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case peer.KindOf(cause) != peer.Unreachable:
+		return cause
+	case t.lost != nil:
+		return t.lost
+	}
+	return &peer.Error{Path: t.f.src.Label, Kind: peer.Unreachable, Err: fmt.Errorf("nothing came for %v: %w", t.f.opts.Patience, cause),
+		Hint: "what came is kept: run it again when the owner is back"}
 }
 
 func (t *tree) all(ctx context.Context, items iter.Seq2[Item, error]) error {
@@ -140,8 +143,10 @@ func (t *tree) item(ctx context.Context, it Item) error {
 		return ctx.Err()
 	}
 	t.open.Add(1)
+	t.larges.Add(1)
 	t.f.tasks.Go(func() {
 		defer t.open.Done()
+		defer t.larges.Done()
 		defer func() { <-t.large }()
 		root, err := t.f.large(ctx, it, t.dst, t.replace)
 		if err != nil {
@@ -156,6 +161,9 @@ func (t *tree) item(ctx context.Context, it Item) error {
 func (t *tree) fail(it Item, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if it.Size > transfer.SmallFile && peer.KindOf(err) == peer.Unreachable && t.lost == nil {
+		t.lost = err
+	}
 	if t.report != nil {
 		t.report.Failed(it, err)
 	}

@@ -222,6 +222,9 @@ func (l *Pull) Wait(ctx context.Context) error {
 	case <-l.Owner.Context().Done():
 		return l.Missing(context.Cause(l.Owner.Context()))
 	case <-ctx.Done():
+		if l.Owner.Context().Err() != nil { // which is why
+			return l.Missing(context.Cause(l.Owner.Context()))
+		}
 		return ctx.Err()
 	}
 }
