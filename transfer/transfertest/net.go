@@ -4,12 +4,14 @@ package transfertest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,11 +28,12 @@ const (
 	Reader = peer.ID("the reader's own key")
 )
 
-// maxHeader bounds the name of a protocol, in bytes.
-const maxHeader = 64
+// maxHeader bounds what a stream begins with: the name of its protocol and of who opens it, in bytes.
+const maxHeader = 192
 
 // Net is a network of one source and its readers over loopback TCP. It is a [peer.Opener] for the readers.
 type Net struct {
+	self    peer.ID // of the source
 	ln      net.Listener
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -42,6 +45,7 @@ type Net struct {
 	mu       sync.Mutex
 	handlers map[string]peer.Handler
 	away     bool
+	heard    *bytes.Buffer // all that the source reads, if that is recorded
 	conns    map[*net.TCPConn]struct{}
 	trap     func() // called once trapAt bytes were received
 	trapAt   int64
@@ -51,11 +55,16 @@ type Net struct {
 // not return then.
 func NewNet(t testing.TB, handlers map[string]peer.Handler) *Net {
 	t.Helper()
+	return newNet(t, Source, handlers)
+}
+
+func newNet(t testing.TB, self peer.ID, handlers map[string]peer.Handler) *Net {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Net{ln: ln, handlers: handlers, conns: make(map[*net.TCPConn]struct{})}
+	n := &Net{self: self, ln: ln, handlers: handlers, conns: make(map[*net.TCPConn]struct{})}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.serving.Go(n.accept)
 	t.Cleanup(func() {
@@ -125,10 +134,28 @@ func (n *Net) handler(protocol string) peer.Handler {
 	return n.handlers[protocol]
 }
 
-// Open opens a stream to the source.
+// Record keeps all that the source hears from now on, for [Net.Heard].
+func (n *Net) Record() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.heard = new(bytes.Buffer)
+}
+
+// Heard is all that the source heard since [Net.Record].
+func (n *Net) Heard() []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return bytes.Clone(n.heard.Bytes())
+}
+
+// Open opens a stream of [Reader] to the source.
 func (n *Net) Open(ctx context.Context, id peer.ID, protocol string, _ int) (peer.Stream, error) {
+	return n.open(ctx, Reader, id, protocol)
+}
+
+func (n *Net) open(ctx context.Context, from, id peer.ID, protocol string) (peer.Stream, error) {
 	away := &peer.Error{Op: "open", Path: "//source", Kind: peer.Unreachable, Err: errors.New("it does not answer")}
-	if id != Source {
+	if id != n.self {
 		return nil, away
 	}
 	n.opened.Add(1)
@@ -137,12 +164,13 @@ func (n *Net) Open(ctx context.Context, id peer.ID, protocol string, _ int) (pee
 	if err != nil {
 		return nil, err
 	}
-	s, err := n.adopt(conn.(*net.TCPConn), Source)
+	s, err := n.adopt(conn.(*net.TCPConn), n.self)
 	if err != nil {
 		return nil, away
 	}
 	s.count = true
-	if _, err := conn.Write(append(binary.AppendUvarint(nil, uint64(len(protocol))), protocol...)); err != nil {
+	header := protocol + "\x00" + string(from)
+	if _, err := conn.Write(append(binary.AppendUvarint(nil, uint64(len(header))), header...)); err != nil {
 		s.Reset()
 		return nil, err
 	}
@@ -185,10 +213,12 @@ func (n *Net) serve(s *stream) {
 	if err == nil {
 		_, err = io.ReadFull(in, name)
 	}
-	if h := n.handler(string(name)); err == nil && h != nil {
+	protocol, from, _ := strings.Cut(string(name), "\x00")
+	s.other = peer.ID(from)
+	if h := n.handler(protocol); err == nil && h != nil {
 		err = h(n.ctx, s)
 	} else if err == nil {
-		err = fmt.Errorf("unknown protocol %q", name)
+		err = fmt.Errorf("unknown protocol %q", protocol)
 	}
 	if err != nil {
 		s.Reset()
@@ -215,10 +245,21 @@ func (s *stream) Remote() peer.Addr {
 
 func (s *stream) Read(b []byte) (int, error) {
 	got, err := s.in.Read(b)
-	if s.count && got > 0 {
+	switch {
+	case s.count && got > 0:
 		s.net.arrived(int64(got))
+	case !s.count:
+		s.net.record(b[:got])
 	}
 	return got, err
+}
+
+func (n *Net) record(b []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.heard != nil {
+		n.heard.Write(b)
+	}
 }
 
 func (n *Net) arrived(bytes int64) {

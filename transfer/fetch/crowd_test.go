@@ -1,0 +1,520 @@
+package fetch_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch"
+	"github.com/peerd/peerd/transfer/rate"
+	"github.com/peerd/peerd/transfer/seed"
+	"github.com/peerd/peerd/transfer/serve"
+	"github.com/peerd/peerd/transfer/store"
+	"github.com/peerd/peerd/transfer/tracker"
+	"github.com/peerd/peerd/transfer/transferpb"
+	"github.com/peerd/peerd/transfer/transfertest"
+)
+
+const theName = "the name that is nobody's business"
+
+// crowd is one large file, its owner and others who have some of it.
+type crowd struct {
+	transfertest.Crowd
+	data  []byte
+	file  transfer.File
+	all   int // pieces
+	table *tracker.Table
+	owner *transfertest.Net
+	at    *holding // the owner's file
+}
+
+// permit is the grant of a peer.
+func permit(id peer.ID) []byte { return []byte("the owner lets in " + string(id)) }
+
+func checkPermit(b []byte, id peer.ID) (time.Time, error) {
+	if !bytes.Equal(b, permit(id)) {
+		return time.Time{}, &peer.Error{Kind: peer.Denied, Err: errors.New("no such grant")}
+	}
+	return time.Now().Add(time.Minute), nil
+}
+
+// holding is a file of a source, all of it or some, maybe wrong; it counts the pieces that are read.
+type holding struct {
+	c     *crowd
+	data  []byte
+	set   transfer.Set
+	asked atomic.Int32
+	hook  atomic.Pointer[func(piece int)] // called before a piece is read
+}
+
+func (s *holding) Close() error { return nil }
+func (s *holding) ReadAt(b []byte, off int64) (int, error) {
+	if off%transfer.MinPiece == 0 {
+		s.asked.Add(1)
+	}
+	if hook := s.hook.Load(); hook != nil {
+		(*hook)(int(off / transfer.MinPiece))
+	}
+	return bytes.NewReader(s.data).ReadAt(b, off)
+}
+func (s *holding) State() (transfer.State, error) {
+	return transfer.State{Size: int64(len(s.data)), Version: s.c.file.Version}, nil
+}
+func (s *holding) Pieces() (transfer.Set, <-chan struct{}) { return s.set.Clone(), nil }
+func (s *holding) Lacks(i int) bool                        { return !s.set.Has(i) }
+
+// guard lets in who shows its grant, to what open gives.
+type guard struct {
+	open func(path []string, v transfer.Version) (serve.File, error)
+}
+
+func (g guard) Enter(b []byte, holder peer.ID, id transfer.ShareID) (serve.Pass, error) {
+	if _, err := checkPermit(b, holder); err != nil || id != transfertest.Share {
+		return nil, &peer.Error{Kind: peer.Denied, Err: errors.New("not let in")}
+	}
+	return guardPass{g}, nil
+}
+
+type guardPass struct{ guard }
+
+func (guardPass) Check() error   { return nil }
+func (guardPass) Owner() peer.ID { return transfertest.Source }
+func (p guardPass) Open(_ context.Context, path []string, v transfer.Version) (serve.File, error) {
+	return p.open(path, v)
+}
+
+// ownersGuard is a guard that has the secret.
+type ownersGuard struct{ guard }
+
+func (g ownersGuard) Enter(b []byte, holder peer.ID, id transfer.ShareID) (serve.Pass, error) {
+	p, err := g.guard.Enter(b, holder, id)
+	if err != nil {
+		return nil, err
+	}
+	return ownersPass{p}, nil
+}
+
+type ownersPass struct{ serve.Pass }
+
+func (ownersPass) Secret() []byte { return []byte("secret") }
+
+// shows is the grant that a source shows.
+type shows []byte
+
+func (s shows) Grant(context.Context, []byte) ([]byte, error) { return s, nil }
+
+func newCrowd(t *testing.T, size int) *crowd {
+	t.Helper()
+	c := &crowd{data: content(size, 3), table: tracker.New()}
+	l, err := transfer.LayoutOf(int64(size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.all = l.Pieces()
+	c.file = transfer.File{Owner: transfertest.Source, Share: transfertest.Share, Path: []string{theName}, Version: transfer.Version([]byte("the owner's vers"))}
+	c.at = &holding{c: c, data: c.data, set: transfer.FullSet(c.all)}
+	whole := struct{ serve.File }{c.at} // an owner has all
+	c.owner = c.Add(t, transfertest.Source, handlers(serve.Options{
+		Auth: ownersGuard{guard{func([]string, transfer.Version) (serve.File, error) { return whole, nil }}}, Table: c.table,
+	}, transfer.Rate(4*mib)))
+	return c
+}
+
+func handlers(o serve.Options, r transfer.Rate) map[string]peer.Handler {
+	o.Manifests, o.Log = &transfertest.Cache{}, quiet
+	s := serve.New(o)
+	s.Pace(rate.NewLimiter(r), nil)
+	return map[string]peer.Handler{serve.ManifestProtocol: s.Manifest, serve.GetProtocol: s.Get, serve.SwarmProtocol: s.Swarm}
+}
+
+// seed adds a source that has these bytes of the file, and that the owner names.
+func (c *crowd) seed(t *testing.T, name string, data []byte, has func(int) bool) (*holding, *transfertest.Net) {
+	t.Helper()
+	id := peerID(name)
+	s := &holding{c: c, data: data, set: transfer.NewSet(c.all)}
+	for i := range c.all {
+		if has(i) {
+			s.set.Add(i)
+		}
+	}
+	n := c.Add(t, id, handlers(serve.Options{Topics: shows(permit(id)), Auth: guard{func([]string, transfer.Version) (serve.File, error) { return s, nil }}}, transfer.Rate(4*mib)))
+	c.table.Add(time.Now(), c.file.ID(), tracker.Source{Peer: id})
+	return s, n
+}
+
+// peerID makes an ID that is one of its name: an identity hash.
+func peerID(name string) peer.ID {
+	return peer.ID("\x00\x24\x08\x01\x12\x20" + (name + strings.Repeat(".", 32))[:32])
+}
+
+func everything(int) bool { return true }
+
+// ledger is a Progress by source.
+type ledger struct {
+	mu     sync.Mutex
+	got    map[peer.ID]int64
+	bad    map[peer.ID]int
+	banned map[peer.ID]bool
+	had    int64
+}
+
+func newLedger() *ledger {
+	return &ledger{got: make(map[peer.ID]int64), bad: make(map[peer.ID]int), banned: make(map[peer.ID]bool)}
+}
+
+func (l *ledger) Got(id peer.ID, _ string, n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.got[id] += n
+}
+
+func (l *ledger) Had(_ string, n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.had += n
+}
+
+func (l *ledger) Bad(id peer.ID, banned bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if banned {
+		l.banned[id] = true
+	} else {
+		l.bad[id]++
+	}
+}
+
+// some is what came so far.
+func (l *ledger) some() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sum()
+}
+
+func (l *ledger) sum() (n int64) {
+	for _, g := range l.got {
+		n += g
+	}
+	return n + l.had
+}
+
+// fetcher is one that has everybody for a source.
+func (c *crowd) fetcher(t *testing.T, as peer.ID, o fetch.Options) *fetch.Fetcher {
+	o.Log = quiet
+	if o.Patience == 0 {
+		o.Patience = 20 * time.Second
+	}
+	o.Sources.Check, o.Sources.Addrs = checkPermit, func() []peer.Addr { return nil }
+	src := fetch.Source{Opener: c.As(as), Peer: transfertest.Source, Share: transfertest.Share, Label: "//owner/share",
+		Grant: func(context.Context) ([]byte, error) { return permit(as), nil }}
+	f := fetch.New(t.Context(), src, o)
+	t.Cleanup(f.Close)
+	return f
+}
+
+// fetch fetches the file to dst/f.
+func (c *crowd) fetch(t *testing.T, as peer.ID, dst string, o fetch.Options) error {
+	t.Helper()
+	d, err := store.OpenDir(dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	f := c.fetcher(t, as, o)
+	defer f.Close()
+	rep := newReport()
+	err = f.Tree(t.Context(), seq([]fetch.Item{{Path: []string{theName}, Dest: []string{"f"}, Size: int64(len(c.data))}}), d, false, rep)
+	if err == nil {
+		err = rep.failed["f"]
+	}
+	return err
+}
+
+// An owner and three seeds: each gives something, nothing is counted twice.
+func TestEverybodyGives(t *testing.T) {
+	c := newCrowd(t, 16*mib+5)
+	for i := range 3 {
+		c.seed(t, fmt.Sprint("seed", i), c.data, everything)
+	}
+	dst, l := t.TempDir(), newLedger()
+	if err := c.fetch(t, transfertest.Reader, dst, fetch.Options{Progress: l}); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, filepath.Join(dst, "f"), c.data)
+	if len(l.got) != 4 || l.sum() != int64(len(c.data)) || len(l.bad) > 0 {
+		t.Errorf("of %d sources %d bytes, bad %v", len(l.got), l.sum(), l.bad)
+	}
+}
+
+// Three seeds lie, and say that they have all: the file is right, and each is asked for no more than three pieces.
+func TestLyingSeeds(t *testing.T) {
+	c := newCrowd(t, 16*mib+5)
+	wrong := content(len(c.data), 4)
+	var liars []*holding
+	for i := range 3 {
+		s, _ := c.seed(t, fmt.Sprint("liar", i), wrong, everything)
+		liars = append(liars, s)
+	}
+	dst, l := t.TempDir(), newLedger()
+	if err := c.fetch(t, transfertest.Reader, dst, fetch.Options{Progress: l}); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, filepath.Join(dst, "f"), c.data)
+	for i, s := range liars {
+		id := peerID(fmt.Sprint("liar", i))
+		if l.bad[id] != 3 || !l.banned[id] || l.got[id] > 0 || s.asked.Load() > 3 {
+			t.Errorf("liar %d: %d bad, banned %v, asked for %d pieces", i, l.bad[id], l.banned[id], s.asked.Load())
+		}
+	}
+	if l.got[transfertest.Source] != int64(len(c.data)) || l.banned[transfertest.Source] {
+		t.Errorf("of the owner %d bytes", l.got[transfertest.Source])
+	}
+}
+
+// A seed that shows no right of its own hears a topic, and nothing of what is wanted or by what right.
+func TestSeedWithoutRight(t *testing.T) {
+	for name, grant := range map[string][]byte{"none": nil, "garbage": []byte("x"), "of another": permit(transfertest.Reader)} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrowd(t, 8*mib+5)
+			id := peerID("curious")
+			s, _ := c.seed(t, "curious", c.data, everything)
+			n := c.Add(t, id, handlers(serve.Options{Topics: shows(grant), Auth: guard{func([]string, transfer.Version) (serve.File, error) { return s, nil }}}, 0))
+			n.Record()
+			l := newLedger()
+			if err := c.fetch(t, transfertest.Reader, t.TempDir(), fetch.Options{Progress: l}); err != nil {
+				t.Fatal(err)
+			}
+			heard := n.Heard()
+			if !bytes.Contains(heard, serve.Topic([]byte("secret"))) {
+				t.Fatalf("it did not hear the topic, but %q", heard)
+			}
+			for what, b := range map[string][]byte{"name": []byte(theName), "version": c.file.Version[:], "share": transfertest.Share[:], "grant": permit(transfertest.Reader)} {
+				if bytes.Contains(heard, b) {
+					t.Errorf("it heard the %s", what)
+				}
+			}
+			if s.asked.Load() > 0 || l.got[id] > 0 {
+				t.Errorf("it was asked for %d pieces", s.asked.Load())
+			}
+		})
+	}
+}
+
+// The owner dies: what the seeds have together is enough.
+func TestOwnerDies(t *testing.T) {
+	c := newCrowd(t, 16*mib+5)
+	c.seed(t, "even", c.data, func(i int) bool { return i%2 == 0 })
+	c.seed(t, "odd", c.data, func(i int) bool { return i%2 == 1 })
+	c.owner.At(mib, c.owner.Cut)
+	dst, l := t.TempDir(), newLedger()
+	if err := c.fetch(t, transfertest.Reader, dst, fetch.Options{Progress: l}); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, filepath.Join(dst, "f"), c.data)
+	if l.sum() != int64(len(c.data)) || l.got[transfertest.Source] > 4*mib {
+		t.Errorf("%d bytes, %d of the owner", l.sum(), l.got[transfertest.Source])
+	}
+}
+
+// The owner dies and one piece is nowhere else: it is waited for; who has no patience is told what is missing, and fetches
+// what was there no second time.
+func TestOwnerIsWaitedFor(t *testing.T) {
+	c := newCrowd(t, 16*mib+5)
+	const missing = 40
+	c.seed(t, "most", c.data, func(i int) bool { return i != missing })
+	// The owner dies when it is asked for the piece, once half of the file is here.
+	var hashed atomic.Bool // its manifest is read first
+	dies := func(l *ledger) {
+		hook := func(piece int) {
+			if piece == missing && !hashed.Swap(true) {
+				return
+			}
+			for piece == missing && l.some() > 0 && t.Context().Err() == nil {
+				if l.some() > 8*mib {
+					c.owner.Cut()
+					c.at.hook.Store(nil)
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+		c.at.hook.Store(&hook)
+	}
+	dst, l := t.TempDir(), newLedger()
+	dies(l)
+	err := c.fetch(t, transfertest.Reader, dst, fetch.Options{Progress: l, Patience: 3 * time.Second})
+	kindIs(t, err, peer.Unreachable)
+	if err != nil && !strings.Contains(err.Error(), fmt.Sprintf("1 of %d pieces", c.all)) {
+		t.Errorf("the error does not say what is missing: %v", err)
+	}
+	first := l.sum()
+	if want := int64(len(c.data) - transfer.MinPiece); first != want {
+		t.Errorf("%d bytes came before, want %d", first, want)
+	}
+	c.owner.Restore()
+	l2 := newLedger()
+	if err := c.fetch(t, transfertest.Reader, dst, fetch.Options{Progress: l2}); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, filepath.Join(dst, "f"), c.data)
+	if l2.had != first || l2.sum() != int64(len(c.data)) {
+		t.Errorf("%d of %d bytes were fetched again", first-l2.had, first)
+	}
+
+	var told atomic.Bool
+	dst, l = t.TempDir(), newLedger()
+	dies(l)
+	err = c.fetch(t, transfertest.Reader, dst, fetch.Options{Progress: l, Waiting: func(error) {
+		if !told.Swap(true) {
+			time.AfterFunc(500*time.Millisecond, c.owner.Restore)
+		}
+	}})
+	if err != nil || !told.Load() {
+		t.Fatalf("it waited %v, %v", told.Load(), err)
+	}
+	holds(t, filepath.Join(dst, "f"), c.data)
+}
+
+// Who is still fetching gives on what it has, and goes on when it is done.
+func TestGivesWhileFetching(t *testing.T) {
+	c := newCrowd(t, 16*mib+5)
+	anna := peerID("anna")
+	cache, err := store.OpenCache(t.TempDir(), 64*mib, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	shelf, err := seed.Open(t.TempDir(), cache, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Add(t, anna, handlers(serve.Options{Topics: shows(permit(anna)), Auth: guard{func(path []string, v transfer.Version) (serve.File, error) {
+		return shelf.Open(transfer.File{Owner: transfertest.Source, Share: transfertest.Share, Path: path, Version: v})
+	}}}, transfer.Rate(20*mib)))
+	begun := make(chan struct{})
+	var once sync.Once
+	done := make(chan error, 1)
+	dst := t.TempDir()
+	go func() {
+		done <- c.fetch(t, anna, dst, fetch.Options{Shelf: shelf, Progress: told(func() { once.Do(func() { close(begun) }) })})
+	}()
+	<-begun
+	l, dst2 := newLedger(), t.TempDir()
+	if err := c.fetch(t, transfertest.Reader, dst2, fetch.Options{Progress: l}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	holds(t, filepath.Join(dst, "f"), c.data)
+	holds(t, filepath.Join(dst2, "f"), c.data)
+	if l.got[anna] < 2*mib || len(l.bad) > 0 || l.sum() != int64(len(c.data)) {
+		t.Errorf("%d bytes of anna, bad %v, %d in all", l.got[anna], l.bad, l.sum())
+	}
+}
+
+// told is a Progress that says that something came.
+type told func()
+
+func (f told) Got(peer.ID, string, int64) { f() }
+func (told) Had(string, int64)            {}
+func (told) Bad(peer.ID, bool)            {}
+
+// What a seed says that makes no sense, or without end, does no harm.
+func TestNonsenseNews(t *testing.T) {
+	frame := func(n *transferpb.SwarmNews) []byte {
+		b, err := wire.AppendMsg(nil, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	crowded := new(transferpb.SwarmNews)
+	for i := range 5000 {
+		crowded.Sources = append(crowded.Sources, &transferpb.SwarmSource{Peer: []byte(peerID(fmt.Sprint(i)))})
+	}
+	full := transfer.FullSet(9)
+	wrongSet, _ := full.AppendBinary(nil)
+	for name, say := range map[string][]byte{
+		"garbage":          bytes.Repeat([]byte{40, 0xff}, 5000),
+		"endless frame":    append([]byte{0xff, 0xff, 0x7f}, make([]byte, 3*mib)...),
+		"a set too long":   frame(&transferpb.SwarmNews{Set: append(wrongSet, 1, 1, 1, 1)}),
+		"far pieces":       frame(&transferpb.SwarmNews{Pieces: []uint32{1 << 31, 1<<32 - 1, 65}}),
+		"many sources":     frame(crowded),
+		"bad IDs":          frame(&transferpb.SwarmNews{Sources: []*transferpb.SwarmSource{{}, {Peer: make([]byte, 3000)}, {Peer: []byte("x"), Addrs: [][]byte{{1}, nil}}}}),
+		"owner and reader": frame(&transferpb.SwarmNews{All: true, Sources: []*transferpb.SwarmSource{{Peer: []byte(transfertest.Source)}, {Peer: []byte(transfertest.Reader)}, {Peer: []byte(peerID("odd"))}}}),
+		"as if the owner":  frame(&transferpb.SwarmNews{All: true, Secret: []byte("another"), Index: 1, Of: 2}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrowd(t, 8*mib+5)
+			id := peerID("odd")
+			c.Add(t, id, map[string]peer.Handler{serve.SwarmProtocol: func(_ context.Context, s peer.Stream) error {
+				in := wire.NewReader(s)
+				if err := in.ReadMsg(new(transferpb.SwarmHello), 1<<16); err != nil {
+					return err
+				}
+				if err := wire.WriteMsg(s, &transferpb.SwarmWelcome{Grant: permit(id)}); err != nil {
+					return err
+				}
+				for {
+					if _, err := s.Write(say); err != nil {
+						return nil
+					}
+				}
+			}})
+			c.table.Add(time.Now(), c.file.ID(), tracker.Source{Peer: id})
+			peak := watchMemory(t)
+			begin, dst := time.Now(), t.TempDir()
+			if err := c.fetch(t, transfertest.Reader, dst, fetch.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			holds(t, filepath.Join(dst, "f"), c.data)
+			if took := time.Since(begin); took > 15*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if p := peak(); p > 100*mib {
+				t.Errorf("%d MiB of memory", p/mib)
+			}
+		})
+	}
+}
+
+// A reader gets the bytes in order from whoever has them, though sources die; and a second time from its own cache.
+func TestReadOfCrowd(t *testing.T) {
+	c := newCrowd(t, 16*mib+5)
+	_, one := c.seed(t, "one", c.data, everything)
+	c.seed(t, "two", c.data, everything)
+	one.At(mib, one.Cut)
+	c.owner.At(2*mib, c.owner.Kill)
+	cache, err := store.OpenCache(t.TempDir(), 64*mib, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	shelf, err := seed.Open(t.TempDir(), cache, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, again := range []bool{false, true} {
+		l := newLedger()
+		f := c.fetcher(t, transfertest.Reader, fetch.Options{Progress: l, Shelf: shelf})
+		var out bytes.Buffer
+		if err := f.Read(t.Context(), []string{theName}, int64(len(c.data)), 0, -1, &out); err != nil || !bytes.Equal(out.Bytes(), c.data) {
+			t.Fatalf("%d bytes, %v", out.Len(), err)
+		}
+		f.Close()
+		if (l.had == int64(len(c.data))) != again || l.sum() != int64(len(c.data)) || len(l.bad) > 0 {
+			t.Errorf("again %v: %d bytes were here of %d", again, l.had, l.sum())
+		}
+	}
+}
