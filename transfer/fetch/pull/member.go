@@ -75,7 +75,7 @@ func (l *Pull) ownersNews(n *transferpb.SwarmNews) error {
 			l.tasks.Go(func() {
 				select {
 				case <-time.After(patient):
-					find(l.ctx, n.Secret, l.meet)
+					find(l.ctx, n.Secret, func(id peer.ID) { l.meet(id, nil) })
 				case <-l.done:
 				case <-l.ctx.Done():
 				}
@@ -104,23 +104,27 @@ func (l *Pull) others(n *transferpb.SwarmNews) {
 				addrs = append(addrs, a)
 			}
 		}
-		if l.Meet != nil {
-			l.Meet(id, addrs)
-		}
-		l.meet(id)
+		l.meet(id, addrs)
 	}
 }
 
-// meet begins to ask a source, if it is new and there is room.
-func (l *Pull) meet(id peer.ID) {
+// meet begins to ask a source, if it is new and there is room. Where others are is not learned, or whoever names very many
+// would have this peer forget where those are that it knows.
+func (l *Pull) meet(id peer.ID, addrs []peer.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ended || l.topic == nil || l.members[id] != nil || len(l.members) > maxSeeds || l.Bans.has(id) {
+	m := l.members[id]
+	if l.ended || l.topic == nil || id == l.Source.Peer || (m == nil && len(l.members) > maxSeeds) || l.Bans.has(id) {
 		return
 	}
-	m := &member{pull: l, id: id}
-	l.members[id] = m
-	l.tasks.Go(func() { m.run() })
+	if l.Meet != nil && addrs != nil {
+		l.Meet(id, addrs)
+	}
+	if m == nil {
+		m = &member{pull: l, id: id}
+		l.members[id] = m
+		l.tasks.Go(func() { m.run() })
+	}
 }
 
 // run asks a source as long as it is of use.

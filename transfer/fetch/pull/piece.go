@@ -71,8 +71,10 @@ func (p *pieceJob) Receive(r *transferpb.GetReply, body io.Reader, s *lane.Scrat
 		return nil
 	}
 	p.settled()
-	p.Progress.Got(p.member.id, p.Label, p.Cost())
-	p.here(p.index)
+	if p.first() {
+		p.Progress.Got(p.member.id, p.Label, p.Cost())
+		p.here(p.index)
+	}
 	p.apply(swarm.Got{Source: p.member.id, Piece: p.index})
 	return nil
 }
@@ -100,6 +102,13 @@ func (p *pieceJob) release() {
 	if p.writing[p.index] == p {
 		delete(p.writing, p.index)
 	}
+}
+
+// first reports whether the piece was not fetched before: two sources may bring it at the same moment.
+func (p *pieceJob) first() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.arrived.Add(p.index)
 }
 
 // take reads, hashes and writes the piece step by step. A piece of one step is written only if it is right.

@@ -124,6 +124,7 @@ type Pull struct {
 	swarm   *swarm.Swarm
 	hashes  map[int]transfer.Hash // of pieces that are to be had
 	jobs    map[request]*pieceJob
+	arrived transfer.Set      // pieces that were fetched and counted
 	writing map[int]*pieceJob // pieces longer than a step, each by one job at a time
 	members map[peer.ID]*member
 	topic   []byte
@@ -150,7 +151,7 @@ func Start(ctx context.Context, c Config) *Pull {
 	l := &Pull{
 		Config: c, begun: time.Now(), done: make(chan struct{}), ticked: make(chan struct{}, 1),
 		swarm: swarm.New(c.Layout, c.Plan), hashes: make(map[int]transfer.Hash), jobs: make(map[request]*pieceJob),
-		writing: make(map[int]*pieceJob), members: make(map[peer.ID]*member),
+		arrived: transfer.NewSet(c.Layout.Pieces()), writing: make(map[int]*pieceJob), members: make(map[peer.ID]*member),
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	l.members[c.Source.Peer] = &member{pull: l, id: c.Source.Peer, lanes: c.Owner}

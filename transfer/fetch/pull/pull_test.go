@@ -1,0 +1,156 @@
+package pull
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch/lane"
+	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/swarm"
+	"github.com/peerd/peerd/transfer/transferpb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// target is where a file goes, and who is told of it.
+type target struct {
+	mu        sync.Mutex
+	data      []byte
+	got       int64
+	bad, here int
+}
+
+func (f *target) WriteAt(b []byte, off int64) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return copy(f.data[off:], b), nil
+}
+
+func (f *target) Here(int)                         { f.here++ }
+func (*target) Add(int)                            {}
+func (*target) Finish(transfer.Manifest, string)   {}
+func (*target) Close()                             {}
+func (f *target) Got(_ peer.ID, _ string, n int64) { f.got += n }
+func (f *target) Bad(peer.ID, bool)                { f.bad++ }
+func (*target) Had(string, int64)                  {}
+
+// pulling is a Pull without a network, of a file of two pieces, and the jobs that fetch the first of them.
+func pulling(t *testing.T, bits uint) (l *Pull, f *target, data []byte, job func(name string) *pieceJob) {
+	t.Helper()
+	layout := transfer.Layout{Size: 2 << bits, Bits: bits}
+	data = bytes.Repeat([]byte("some bytes of it"), int(layout.Size/16))
+	f = &target{data: make([]byte, layout.Size)}
+	var h manifest.Hasher
+	want, err := manifest.Piece(&h, bytes.NewReader(data), layout, 0, make([]byte, manifest.Step))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = &Pull{
+		Config: Config{Layout: layout, Sink: f, Growing: f, Progress: f, Bans: new(Bans), Log: slog.New(slog.DiscardHandler)},
+		begun:  time.Now(), done: make(chan struct{}), ticked: make(chan struct{}, 1), swarm: swarm.New(layout, swarm.Options{}),
+		hashes: map[int]transfer.Hash{0: want}, jobs: make(map[request]*pieceJob), arrived: transfer.NewSet(2),
+		writing: make(map[int]*pieceJob), members: make(map[peer.ID]*member),
+	}
+	return l, f, data[:layout.Length(0)], func(name string) *pieceJob {
+		lanes := lane.Open(t.Context(), lane.Source{}, lane.Options{})
+		t.Cleanup(lanes.Close)
+		l.apply(swarm.Joined{Source: peer.ID(name)})
+		return &pieceJob{Pull: l, member: &member{pull: l, id: peer.ID(name), lanes: lanes}, want: want}
+	}
+}
+
+// between is a body in whose midst something else happens.
+func between(b []byte, do func()) io.Reader {
+	half := len(b) / 2
+	return io.MultiReader(bytes.NewReader(b[:half]), hook(do), bytes.NewReader(b[half:]))
+}
+
+type hook func()
+
+func (h hook) Read([]byte) (int, error) {
+	h()
+	return 0, io.EOF
+}
+
+func receive(t *testing.T, j *pieceJob, body io.Reader) {
+	t.Helper()
+	err := j.Receive(&transferpb.GetReply{Length: uint64(j.Cost())}, body, &lane.Scratch{Step: make([]byte, manifest.Step)})
+	if err != nil {
+		t.Error(err)
+	}
+	if n, _ := io.Copy(io.Discard, body); n > 0 {
+		t.Errorf("%d bytes were left", n)
+	}
+}
+
+// A piece that two sources bring at the same moment counts once.
+func TestTwiceAtOnce(t *testing.T) {
+	_, f, data, job := pulling(t, 18)
+	receive(t, job("a"), between(data, func() { receive(t, job("b"), bytes.NewReader(data)) }))
+	if f.got != int64(len(data)) || f.here != 1 || f.bad != 0 {
+		t.Errorf("%d bytes, here %d times, bad %d", f.got, f.here, f.bad)
+	}
+}
+
+// Of a piece of one step no wrong byte is written, nor over one that is there.
+func TestWrongPiece(t *testing.T) {
+	_, f, data, job := pulling(t, 18)
+	wrong := bytes.Repeat([]byte("x"), len(data))
+	receive(t, job("liar"), bytes.NewReader(wrong))
+	if f.bad != 1 || !bytes.Equal(f.data, make([]byte, len(f.data))) {
+		t.Errorf("bad %d, and something was written", f.bad)
+	}
+	receive(t, job("late"), between(wrong, func() { receive(t, job("good"), bytes.NewReader(data)) }))
+	if f.bad != 2 || !bytes.Equal(f.data[:len(data)], data) {
+		t.Errorf("bad %d, and a right piece was spoiled", f.bad)
+	}
+}
+
+// A long piece is written before it is verified: no other may write to it meanwhile, and none once it is there.
+func TestLongPiece(t *testing.T) {
+	l, f, data, job := pulling(t, 20)
+	wrong := bytes.Repeat([]byte("x"), len(data))
+	second := job("second")
+	receive(t, job("liar"), between(wrong, func() {
+		receive(t, second, bytes.NewReader(data))
+		if f.got > 0 {
+			t.Error("two write to one piece")
+		}
+	}))
+	if f.bad != 1 || f.got != 0 || len(l.writing) > 0 {
+		t.Errorf("bad %d, %d bytes, %d are written to", f.bad, f.got, len(l.writing))
+	}
+	receive(t, second, bytes.NewReader(data))
+	receive(t, job("another"), bytes.NewReader(wrong))
+	if !bytes.Equal(f.data[:len(data)], data) || f.got != int64(len(data)) || f.bad != 1 {
+		t.Errorf("it was spoiled: %d bytes, bad %d", f.got, f.bad)
+	}
+}
+
+// Of those who are named, no more are met than can be asked, and never the owner or who lied.
+func TestMeet(t *testing.T) {
+	l, _, _, _ := pulling(t, 18)
+	met := make(map[peer.ID]bool)
+	l.Source.Peer, l.topic, l.ctx = "owner", []byte("topic"), t.Context()
+	l.Meet = func(id peer.ID, _ []peer.Addr) { met[id] = true }
+	l.Bans.add("liar")
+	for i := range 2 * maxSeeds {
+		l.members[peer.ID(rune('A'+i))] = &member{}
+	}
+	l.members["owner"] = &member{}
+	for _, id := range []peer.ID{"owner", "liar", "new"} {
+		l.meet(id, []peer.Addr{nil})
+	}
+	l.meet("A", []peer.Addr{nil})
+	if len(met) != 1 || !met["A"] {
+		t.Errorf("met %v", met)
+	}
+}
