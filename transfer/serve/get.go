@@ -80,6 +80,9 @@ func (g *getter) answer(ctx context.Context, req *transferpb.GetRequest) error {
 }
 
 func (g *getter) refuse(err error) error {
+	if g.ctx.Err() != nil {
+		return g.ctx.Err() // this peer goes away, which says nothing of the file
+	}
 	return g.header(&transferpb.GetReply{Error: wire.FromError(err)})
 }
 

@@ -41,7 +41,7 @@ func (s *Service) Manifest(ctx context.Context, st peer.Stream) error {
 			answer = func(context.Context, *session, []string) error { return err }
 		}
 		if err := answer(ctx, c, req.File.GetPath()); err != nil {
-			if errors.Is(err, errSend) {
+			if errors.Is(err, errSend) || ctx.Err() != nil {
 				return err
 			}
 			if err := c.send(&transferpb.ManifestReply{What: &transferpb.ManifestReply_Error{Error: wire.FromError(err)}}); err != nil {

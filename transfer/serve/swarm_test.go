@@ -562,3 +562,46 @@ func TestGetOfPart(t *testing.T) {
 		l.hangUp()
 	})
 }
+
+// slow is a file that is opened for as long as this peer runs.
+type slow struct{ *court }
+
+func (s slow) Enter([]byte, peer.ID, transfer.ShareID) (serve.Pass, error) {
+	return slowPass{&courtPass{court: s.court}}, nil
+}
+
+type slowPass struct{ *courtPass }
+
+func (slowPass) Open(ctx context.Context, _ []string, _ transfer.Version) (serve.File, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestGoesAway: a peer that stops refuses nothing: who asked tries again, or asks another.
+func TestGoesAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve.New(serve.Options{Auth: slow{newCourt(nil)}, Manifests: &transfertest.Cache{}, Log: slog.New(slog.DiscardHandler)})
+		f := &transferpb.File{Share: docs[:], Path: []string{"f"}, Grant: []byte("x")}
+		for name, tc := range map[string]struct {
+			handler peer.Handler
+			ask     proto.Message
+		}{
+			"piece":    {s.Get, &transferpb.GetRequest{File: f, Version: first[:]}},
+			"whole":    {s.Get, &transferpb.GetRequest{File: f, Whole: true}},
+			"manifest": {s.Manifest, &transferpb.ManifestRequest{File: f}},
+		} {
+			ctx, stop := context.WithCancel(t.Context())
+			l := newCourt(nil).dial(t, "anna", func(_ context.Context, st peer.Stream) error { return tc.handler(ctx, st) })
+			l.say(tc.ask)
+			synctest.Wait()
+			stop()
+			if n, err := l.in.Read(make([]byte, 100)); n > 0 || err == nil {
+				t.Errorf("%s: it says something", name)
+			}
+			l.conn.Close()
+			if err := <-l.ended; err == nil {
+				t.Errorf("%s: as if all was said", name)
+			}
+		}
+	})
+}
