@@ -148,7 +148,7 @@ func (c *crowd) seed(t *testing.T, name string, data []byte, has func(int) bool)
 		}
 	}
 	n := c.Add(t, id, handlers(serve.Options{Topics: shows(permit(id)), Auth: guard{func([]string, transfer.Version) (serve.File, error) { return s, nil }}}, transfer.Rate(4*mib)))
-	c.table.Add(time.Now(), c.file.ID(), tracker.Source{Peer: id})
+	c.table.Add(time.Now(), c.file, tracker.Source{Peer: id})
 	return s, n
 }
 
@@ -472,7 +472,7 @@ func TestNonsenseNews(t *testing.T) {
 					}
 				}
 			}})
-			c.table.Add(time.Now(), c.file.ID(), tracker.Source{Peer: id})
+			c.table.Add(time.Now(), c.file, tracker.Source{Peer: id})
 			peak := watchMemory(t)
 			begin, dst := time.Now(), t.TempDir()
 			if err := c.fetch(t, transfertest.Reader, dst, fetch.Options{}); err != nil {
