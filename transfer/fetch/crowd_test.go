@@ -518,3 +518,36 @@ func TestReadOfCrowd(t *testing.T) {
 		}
 	}
 }
+
+// Who has all of a file says so, and is named as a source for long after.
+func TestSaysThatItIsDone(t *testing.T) {
+	for name, run := range map[string]func(*crowd) error{
+		"copied": func(c *crowd) error { return c.fetch(t, transfertest.Reader, t.TempDir(), fetch.Options{}) },
+		"read": func(c *crowd) error {
+			f := c.fetcher(t, transfertest.Reader, fetch.Options{})
+			defer f.Close()
+			return f.Read(t.Context(), []string{theName}, int64(len(c.data)), 0, -1, new(bytes.Buffer))
+		},
+	} {
+		c := newCrowd(t, 3*mib)
+		if err := run(c); err != nil {
+			t.Fatal(err)
+		}
+		// The owner's stream ends a moment later. Whoever joins then is alone, and hears of the one that was before.
+		probe := c.table.Join(time.Now(), c.file, tracker.Source{Peer: "probe"}, true)
+		for tell := time.After(5 * time.Second); ; {
+			news, changed := probe.News(time.Now())
+			if news.Of == 1 {
+				break
+			}
+			select {
+			case <-changed:
+			case <-tell:
+				t.Fatalf("%s: it still fetches", name)
+			}
+		}
+		if news, _ := probe.News(time.Now().Add(tracker.Linger / 2)); len(news.Sources) != 1 {
+			t.Errorf("%s: it is not named", name)
+		}
+	}
+}

@@ -46,6 +46,7 @@ type Fetcher struct {
 	owner *lane.Lanes
 
 	ctx    context.Context // ends with Close, or with the reason why the owner's lanes ended
+	root   context.Context // ends once Close has let the sources hear of what is whole
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
@@ -74,7 +75,7 @@ func New(ctx context.Context, src Source, opts Options) *Fetcher {
 	f := &Fetcher{src: src, opts: opts, pulls: make(map[*pull.Pull]struct{})}
 	f.heard.Store(time.Now().UnixNano())
 	all, cancel := context.WithCancel(ctx)
-	f.cancel = cancel
+	f.root, f.cancel = all, cancel
 	f.owner = lane.Open(all, src, lane.Options{
 		Lanes: opts.Lanes, First: opts.First, Patience: opts.Patience, Heard: &f.heard, Waiting: f.waiting, Pace: f.pace(src.Peer), Log: opts.Log,
 	})
@@ -93,8 +94,8 @@ func (f *Fetcher) pace(from peer.ID) func(context.Context, int) error {
 // Close ends the lanes. Files that are not done fail.
 func (f *Fetcher) Close() {
 	f.owner.Close()
-	f.cancel()
 	f.tasks.Wait()
+	f.cancel()
 }
 
 // seedLane is the connection that pieces of sources besides the owner come on: that on which they tell what they have, so that
@@ -115,10 +116,10 @@ func (f *Fetcher) waiting(err error) {
 	f.opts.Waiting(err)
 }
 
-// pull starts to bring a large file. end is called when it is not needed any more.
-func (f *Fetcher) pull(ctx context.Context, ms *manifestStream, to pull.Sink, grow pull.Growing, plan swarm.Options) (l *pull.Pull, end func()) {
+// pull starts to bring a large file. It ends when end is called, be it cancelled or not.
+func (f *Fetcher) pull(ms *manifestStream, to pull.Sink, grow pull.Growing, plan swarm.Options) (l *pull.Pull, end func()) {
 	path := ms.path
-	l = pull.Start(ctx, pull.Config{
+	l = pull.Start(f.root, pull.Config{
 		File: f.file(ms), Layout: ms.layout, Label: f.label(path), Plan: plan,
 		Source: f.src, Owner: f.owner, Sources: f.opts.Sources, Bans: &f.bans,
 		Lanes: func(id peer.ID) lane.Options {

@@ -71,7 +71,7 @@ func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace
 func (f *Fetcher) fill(ctx context.Context, ms *manifestStream, part *store.Partial, old *os.File, whole func(pull.Growing) error) error {
 	grow := f.opts.Shelf.Begin(f.file(ms), ms.layout, part)
 	defer grow.Close()
-	l, end := f.pull(ctx, ms, partial{part}, grow, swarm.Options{})
+	l, end := f.pull(ms, partial{part}, grow, swarm.Options{})
 	defer end()
 	var h manifest.Hasher
 	buf := make([]byte, manifest.Step)

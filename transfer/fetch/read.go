@@ -87,7 +87,7 @@ func (o *ordered) large(ctx context.Context) error {
 	memory := newMemory(l)
 	grow := f.opts.Shelf.Begin(f.file(ms), l, memory)
 	defer grow.Close()
-	ld, end := f.pull(ctx, ms, memory, grow, swarm.Options{Sequential: true, Ahead: max(2, readAhead>>l.Bits)})
+	ld, end := f.pull(ms, memory, grow, swarm.Options{Sequential: true, Ahead: max(2, readAhead>>l.Bits)})
 	defer end()
 	ld.Want(first)
 	hashed, ended := make(chan error, 1), make(chan struct{})

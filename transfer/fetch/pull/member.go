@@ -18,9 +18,10 @@ import (
 
 // Bounds of a swarm.
 const (
-	maxSeeds  = 24        // sources besides the owner that a file is fetched from at a time
-	seedTries = 4         // how often a source is tried again, each time after twice the pause
-	maxNews   = 256 << 10 // the longest message of a source, in bytes
+	maxSeeds  = 24          // sources besides the owner that a file is fetched from at a time
+	seedTries = 4           // how often a source is tried again, each time after twice the pause
+	settled   = time.Minute // after which one that left counts as new: its right was over, say
+	maxNews   = 256 << 10   // the longest message of a source, in bytes
 )
 
 // patient is how long a file is on its way before sources are looked for that nobody named.
@@ -136,14 +137,14 @@ func (m *member) run() {
 		delete(l.members, m.id)
 	}()
 	wait := time.Second
-	for range seedTries {
+	for try := 0; try < seedTries; try++ {
 		began := time.Now()
 		err := m.once()
 		if l.over() || l.ctx.Err() != nil || l.Bans.has(m.id) || lane.Final(err) {
 			return
 		}
-		if time.Since(began) > maxPause {
-			wait = time.Second
+		if time.Since(began) > settled {
+			try, wait = 0, time.Second
 		}
 		l.Log.Debug("a source left", "peer", m.id, "err", err)
 		if Pause(l.ctx, &wait) != nil {
