@@ -36,11 +36,11 @@ const (
 	// MinPiece and UsualPiece bound the pieces of all but small and very large files. A piece can be passed on once it is
 	// whole, so its size is how far each peer of a chain is behind the one before; below 64 KiB the work per piece shows.
 	MinPiece   = 64 << 10
-	UsualPiece = 256 << 10
+	UsualPiece = 1 << 20
 	// FewPieces is how many pieces a file has at least, as far as MinPiece lets it: N peers that share a link's worth of
 	// sending are about N pieces later than one alone.
 	FewPieces = 512
-	// MaxPieces is how many pieces a file is cut into at most, so that its manifest stays below 2 MiB: beyond 16 GiB
+	// MaxPieces is how many pieces a file is cut into at most, so that its manifest stays below 2 MiB: beyond 64 GiB
 	// pieces grow by powers of two.
 	MaxPieces = 1 << 16
 	// MaxFile is the largest file that can be described: 2^62 bytes are refused before anything is allocated.

@@ -25,9 +25,12 @@ func TestLayout(t *testing.T) {
 		{32<<20 + 1, 17, 257, 1},
 		{64 << 20, 17, 512, 2 * transfer.MinPiece},
 		{64<<20 + 1, 18, 257, 1},
-		{16 * gib, 18, transfer.MaxPieces, transfer.UsualPiece},
-		{16*gib + 1, 19, transfer.MaxPieces/2 + 1, 1},
-		{32 * gib, 19, transfer.MaxPieces, 2 * transfer.UsualPiece},
+		{256 << 20, 19, 512, 8 * transfer.MinPiece},
+		{256<<20 + 1, 20, 257, 1},
+		{gib, 20, 1024, transfer.UsualPiece},
+		{64 * gib, 20, transfer.MaxPieces, transfer.UsualPiece},
+		{64*gib + 1, 21, transfer.MaxPieces/2 + 1, 1},
+		{128 * gib, 21, transfer.MaxPieces, 2 * transfer.UsualPiece},
 		{transfer.MaxFile, 30, transfer.MaxPieces, gib},
 	} {
 		l, err := transfer.LayoutOf(c.size)

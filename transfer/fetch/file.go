@@ -81,7 +81,7 @@ func (f *Fetcher) fill(ctx context.Context, ms *manifestStream, part *store.Part
 			return l.Err()
 		default:
 		}
-		if part.Has(&h, i, want, buf) || (old != nil && part.CopyFrom(&h, old, i, want, buf)) || l.FromShelf(&h, i, want, buf) {
+		if part.Has(&h, i, want, buf) || (old != nil && part.CopyFrom(&h, old, i, want, buf)) || l.FromShelf(&h, i, want) {
 			l.Here(i)
 		} else {
 			l.Known(i, want)

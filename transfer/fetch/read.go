@@ -111,7 +111,6 @@ var errEnough = errors.New("enough")
 // hashes has the pieces of the range asked for as their hashes become known.
 func (o *ordered) hashes(ctx context.Context, ms *manifestStream, ld *pull.Pull, first, last int) error {
 	var h manifest.Hasher
-	buf := make([]byte, manifest.Step)
 	err := ms.each(ctx, func(i int, want transfer.Hash) error {
 		select {
 		case <-ld.Done():
@@ -120,7 +119,7 @@ func (o *ordered) hashes(ctx context.Context, ms *manifestStream, ld *pull.Pull,
 		}
 		switch {
 		case i < first:
-		case ld.FromShelf(&h, i, want, buf):
+		case ld.FromShelf(&h, i, want):
 			ld.Here(i)
 		default:
 			ld.Known(i, want)

@@ -23,8 +23,8 @@ import (
 
 // Sizes in bytes.
 const (
-	// maxFrame is the largest yamux frame, and what one write below TLS carries.
-	maxFrame = 256 << 10
+	// maxFrame is the largest yamux frame, and what one write below TLS carries: a piece of 256 KiB and what is said before it.
+	maxFrame = 260 << 10
 	// wireBuffer holds a frame cut into TLS records of 16 KiB, each with 22 bytes around it (RFC 8446 section 5.2).
 	wireBuffer = maxFrame + 8<<10
 	// gatherFrom is the length from which TLS may cut one write into several records. Its first records are small.

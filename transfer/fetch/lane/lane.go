@@ -142,6 +142,14 @@ func (f *Lanes) Push(j Job, wait bool) error {
 	return nil
 }
 
+// PushAll queues jobs, however many are.
+func (f *Lanes) PushAll(jobs []Job) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue = append(f.queue, jobs...)
+	f.wake.Broadcast()
+}
+
 // Again puts jobs back in front of the queue.
 func (f *Lanes) Again(jobs ...Job) {
 	f.mu.Lock()

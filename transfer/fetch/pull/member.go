@@ -34,6 +34,8 @@ type member struct {
 	lanes *lane.Lanes
 
 	stop context.CancelFunc // parts from it; nil of the owner
+	held []*pieceJob        // requests that did not go out yet; guarded by Pull.mu, as is sent
+	sent int                // requests that did, and were neither answered nor called off
 }
 
 // leave parts from a source that is not the owner.

@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -20,6 +21,7 @@ type pieceJob struct {
 	index  int
 	want   transfer.Hash
 	off    atomic.Bool // called off
+	sent   bool        // given to the lanes; guarded by Pull.mu
 }
 
 var _ lane.Job = (*pieceJob)(nil)
@@ -63,7 +65,12 @@ func (p *pieceJob) Receive(r *transferpb.GetReply, body io.Reader, s *lane.Scrat
 	}
 	good, err := p.take(body, s)
 	p.release()
+	var ours *sinkError
 	switch {
+	case errors.As(err, &ours):
+		p.end(ours.error)
+		_, err := io.Copy(io.Discard, body)
+		return err
 	case err != nil:
 		return err
 	case !good:
@@ -90,7 +97,7 @@ func (p *pieceJob) claim() (wanted, free bool) {
 	if p.writing[p.index] != nil {
 		return true, false
 	}
-	if p.Cost() > manifest.Step {
+	if p.Cost() > transfer.UsualPiece {
 		p.writing[p.index] = p
 	}
 	return true, true
@@ -111,27 +118,49 @@ func (p *pieceJob) first() bool {
 	return p.arrived.Add(p.index)
 }
 
-// take reads, hashes and writes the piece step by step. A piece of one step is written only if it is right.
+// take reads, hashes and writes the piece. It is written once it is right, but for one that is too long to be held: that is
+// written step by step.
 func (p *pieceJob) take(body io.Reader, s *lane.Scratch) (good bool, err error) {
+	held := p.Cost() <= transfer.UsualPiece
+	if held && cap(s.Whole) < transfer.UsualPiece {
+		s.Whole = make([]byte, transfer.UsualPiece)
+	}
+	whole := s.Whole[:cap(s.Whole)]
 	steps := make([]transfer.Hash, 0, 8)
-	off, end := p.Layout.Offset(p.index), p.Layout.Offset(p.index)+p.Cost()
-	for off < end {
+	begin, end := p.Layout.Offset(p.index), p.Layout.Offset(p.index)+p.Cost()
+	for off := begin; off < end; {
 		b := s.Step[:min(manifest.Step, end-off)]
+		if held {
+			b = whole[off-begin:][:len(b)]
+		}
 		if _, err := io.ReadFull(body, b); err != nil {
 			return false, err
 		}
 		steps = append(steps, s.Hasher.Subtree(b, off))
-		if p.Cost() <= manifest.Step && steps[0] != p.want {
-			return false, nil
-		}
-		if _, err := p.Sink.WriteAt(b, off); err != nil {
-			p.end(err)
-			_, err := io.Copy(io.Discard, body)
-			return false, err
+		if !held {
+			if err := p.write(b, off); err != nil {
+				return false, err
+			}
 		}
 		off += int64(len(b))
 	}
-	return manifest.Join(steps) == p.want, nil
+	if manifest.Join(steps) != p.want {
+		return false, nil
+	}
+	if held {
+		return true, p.write(whole[:p.Cost()], begin)
+	}
+	return true, nil
+}
+
+// sinkError is of this side: the file is given up for it, and not the source.
+type sinkError struct{ error }
+
+func (p *pieceJob) write(b []byte, off int64) error {
+	if _, err := p.Sink.WriteAt(b, off); err != nil {
+		return &sinkError{err}
+	}
+	return nil
 }
 
 // settled forgets the request, which was answered.
@@ -139,7 +168,7 @@ func (p *pieceJob) settled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r := (request{p.member.id, p.index}); p.jobs[r] == p {
-		delete(p.jobs, r)
+		p.forget(r, p)
 	}
 }
 

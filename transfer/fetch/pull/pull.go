@@ -112,13 +112,14 @@ type Config struct {
 // Pull is one large file on its way.
 type Pull struct {
 	Config
-	begun  time.Time
-	ctx    context.Context
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
-	done   chan struct{} // closed when every piece is here, or err is set
-	ticked chan struct{} // holds a token when the next tick may be another
-	asking sync.Once
+	begun   time.Time
+	ctx     context.Context
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup
+	done    chan struct{} // closed when every piece is here, or err is set
+	ticked  chan struct{} // holds a token when the next tick may be another
+	asking  sync.Once
+	shelved []byte // a piece of FromShelf
 
 	mu      sync.Mutex
 	swarm   *swarm.Swarm
@@ -266,12 +267,15 @@ func (l *Pull) here(i int) {
 // Want says which piece a reader waits for.
 func (l *Pull) Want(i int) { l.apply(swarm.Want{Piece: i}) }
 
-// FromShelf takes a piece that was fetched before. buf has the length of a step.
-func (l *Pull) FromShelf(h *manifest.Hasher, i int, want transfer.Hash, buf []byte) bool {
-	if l.Layout.Length(i) > int64(len(buf)) {
+// FromShelf takes a piece that was fetched before. It is for one goroutine, that which learns the hashes.
+func (l *Pull) FromShelf(h *manifest.Hasher, i int, want transfer.Hash) bool {
+	if l.Layout.Length(i) > transfer.UsualPiece {
 		return false
 	}
-	b, ok := l.Shelf.Piece(l.File, l.Layout, i, want, buf)
+	if l.shelved == nil {
+		l.shelved = make([]byte, transfer.UsualPiece)
+	}
+	b, ok := l.Shelf.Piece(l.File, l.Layout, i, want, l.shelved)
 	if !ok || h.Subtree(b, l.Layout.Offset(i)) != want {
 		return false
 	}
@@ -296,7 +300,6 @@ func (l *Pull) apply(e swarm.Event) {
 		l.mu.Unlock()
 		return
 	}
-	var asks []*pieceJob
 	var drops []swarm.Drop
 	done := false
 	for _, a := range l.swarm.Apply(time.Since(l.begun), e) {
@@ -305,7 +308,7 @@ func (l *Pull) apply(e swarm.Event) {
 			if m := l.members[a.Source]; m != nil {
 				j := &pieceJob{Pull: l, member: m, index: a.Piece, want: l.hashes[a.Piece]}
 				l.jobs[request{a.Source, a.Piece}] = j
-				asks = append(asks, j)
+				m.held = append(m.held, j)
 			}
 		case swarm.Cancel:
 			l.callOff(request{a.Source, a.Piece})
@@ -315,9 +318,10 @@ func (l *Pull) apply(e swarm.Event) {
 			done = true
 		}
 	}
+	due := l.due()
 	l.mu.Unlock()
-	for _, j := range asks {
-		_ = j.member.lanes.Push(j, false) // lanes that have ended tell the swarm that their source left
+	for lanes, jobs := range due {
+		lanes.PushAll(jobs) // lanes that have ended tell the swarm that their source left
 	}
 	for _, d := range drops {
 		l.drop(d)
@@ -331,11 +335,47 @@ func (l *Pull) apply(e swarm.Event) {
 	}
 }
 
+// Requests go out a few at a time while a source has enough to do: each write of one is a wake-up on both sides.
+const (
+	together = 8
+	enough   = 2 * together // requests that a source was sent and did not answer yet
+)
+
+// due takes the requests that are to go out now. Those that are held back go when an answer comes. l.mu is held.
+func (l *Pull) due() map[*lane.Lanes][]lane.Job {
+	var due map[*lane.Lanes][]lane.Job
+	for _, m := range l.members {
+		if len(m.held) == 0 || m.sent >= enough && len(m.held) < together {
+			continue
+		}
+		if due == nil {
+			due = make(map[*lane.Lanes][]lane.Job)
+		}
+		for _, j := range m.held {
+			if !j.off.Load() {
+				j.sent = true
+				m.sent++
+				due[m.lanes] = append(due[m.lanes], j)
+			}
+		}
+		m.held = m.held[:0]
+	}
+	return due
+}
+
 // callOff takes a request back. l.mu is held.
 func (l *Pull) callOff(r request) {
 	if j := l.jobs[r]; j != nil {
 		j.off.Store(true)
-		delete(l.jobs, r)
+		l.forget(r, j)
+	}
+}
+
+// forget drops a request that was answered or is called off. l.mu is held.
+func (l *Pull) forget(r request, j *pieceJob) {
+	delete(l.jobs, r)
+	if j.sent {
+		j.member.sent--
 	}
 }
 

@@ -100,7 +100,7 @@ func TestTwiceAtOnce(t *testing.T) {
 	}
 }
 
-// Of a piece of one step no wrong byte is written, nor over one that is there.
+// Of a piece that is held until it is verified no wrong byte is written, nor over one that is there.
 func TestWrongPiece(t *testing.T) {
 	_, f, data, job := pulling(t, 18)
 	wrong := bytes.Repeat([]byte("x"), len(data))
@@ -116,7 +116,7 @@ func TestWrongPiece(t *testing.T) {
 
 // A long piece is written before it is verified: no other may write to it meanwhile, and none once it is there.
 func TestLongPiece(t *testing.T) {
-	l, f, data, job := pulling(t, 20)
+	l, f, data, job := pulling(t, 21)
 	wrong := bytes.Repeat([]byte("x"), len(data))
 	second := job("second")
 	receive(t, job("liar"), between(wrong, func() {
