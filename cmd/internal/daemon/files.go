@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"math"
 	"slices"
 
 	"github.com/peerd/peerd/cmd/internal/daemon/copying"
@@ -238,6 +239,16 @@ func (d *daemon) Cat(ctx context.Context, ref control.Ref, offset, length int64,
 	if err != nil {
 		return err
 	}
+	// Most files are small, and come at once: on a busy network each question costs as long as all that waits in its queues.
+	out := &counter{w: w}
+	to := int64(-1)
+	if length >= 0 && length <= math.MaxInt64-offset {
+		to = offset + length
+	}
+	err = d.read(ctx, at, 0, 0, offset, to, out)
+	if err == nil || out.n > 0 || ctx.Err() != nil || peer.KindOf(err) == peer.Denied || peer.KindOf(err) == peer.Unreachable {
+		return err
+	}
 	e, err := d.client.FS(at.Access, at.Label()).Stat(ctx, at.Path)
 	if err != nil {
 		return err
@@ -245,15 +256,24 @@ func (d *daemon) Cat(ctx context.Context, ref control.Ref, offset, length int64,
 	if e.Kind != share.File {
 		return &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it is a folder"), Hint: `list it with "peerd ls"`}
 	}
-	to := int64(-1)
-	if length >= 0 && length < e.Size-offset {
-		to = offset + length
-	}
-	lane := 0 // a small file comes at once, whatever else is under way on other connections
-	if e.Size > transfer.SmallFile {
-		lane = 1
-	}
-	f := d.fetch(ctx, at, 0, fetch.Options{Lanes: 1, First: lane})
+	return d.read(ctx, at, min(1, e.Size/transfer.SmallFile), e.Size, offset, to, w)
+}
+
+// read writes a part of a file of about that size, which comes on a lane.
+func (d *daemon) read(ctx context.Context, at place, lane, size, from, to int64, w io.Writer) error {
+	f := d.fetch(ctx, at, 0, fetch.Options{Lanes: 1, First: int(lane)})
 	defer f.Close()
-	return d.ended(at, f.Read(ctx, at.Path.Components(), e.Size, offset, to, w))
+	return d.ended(at, f.Read(ctx, at.Path.Components(), size, from, to, w))
+}
+
+// counter counts what is written.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
 }
