@@ -10,8 +10,6 @@ import (
 	"github.com/peerd/peerd/transfer"
 )
 
-const mib = 1 << 20
-
 // start is when the tests begin.
 func start() time.Time { return time.Unix(1_700_000_000, 0) }
 

@@ -77,9 +77,6 @@ type saved struct {
 	Mod  time.Time `json:"mod"`
 }
 
-// maxSaved is the size of a file of ours that is read, in bytes.
-const maxSaved = 64 << 10
-
 // Open reads what is on the shelf from a folder, which it makes if it is not there.
 func Open(dir string, cache Cache, log *slog.Logger) (*Shelf, error) {
 	s := &Shelf{dir: dir, cache: cache, log: log, files: make(map[transfer.FileID]*file), shares: make(map[Share]*Known)}

@@ -78,7 +78,7 @@ func Start(h *host.Host, serve bool, allow func(peer.ID) bool, log *slog.Logger)
 	}
 	r.server, err = relay.New(r.adapter, relay.WithACL(filter(allow)), relay.WithResources(relay.Resources{
 		ReservationTTL: placeFor, MaxReservations: maxPlaces, MaxCircuits: maxCircuits, BufferSize: bufferSize,
-		MaxReservationsPerPeer: 1, MaxReservationsPerIP: maxPerIP, MaxReservationsPerASN: maxPlaces,
+		MaxReservationsPerIP: maxPerIP, MaxReservationsPerASN: maxPlaces,
 	}))
 	if err != nil {
 		return fail(err)
