@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/peerd/peerd/cmd/internal/daemon/copying"
 	"github.com/peerd/peerd/discovery"
@@ -245,7 +246,7 @@ func (d *daemon) Cat(ctx context.Context, ref control.Ref, offset, length int64,
 	if length >= 0 && length <= math.MaxInt64-offset {
 		to = offset + length
 	}
-	err = d.read(ctx, at, 0, 0, offset, to, out)
+	err = d.read(ctx, at, time.Nanosecond, 0, 0, offset, to, out) // who is away now is told of at once
 	if err == nil || out.n > 0 || ctx.Err() != nil || peer.KindOf(err) == peer.Denied || peer.KindOf(err) == peer.Unreachable {
 		return err
 	}
@@ -256,12 +257,12 @@ func (d *daemon) Cat(ctx context.Context, ref control.Ref, offset, length int64,
 	if e.Kind != share.File {
 		return &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it is a folder"), Hint: `list it with "peerd ls"`}
 	}
-	return d.read(ctx, at, min(1, e.Size/transfer.SmallFile), e.Size, offset, to, w)
+	return d.read(ctx, at, 0, min(1, e.Size/transfer.SmallFile), e.Size, offset, to, w)
 }
 
-// read writes a part of a file of about that size, which comes on a lane.
-func (d *daemon) read(ctx context.Context, at place, lane, size, from, to int64, w io.Writer) error {
-	f := d.fetch(ctx, at, 0, fetch.Options{Lanes: 1, First: int(lane)})
+// read writes a part of a file of about that size, which comes on a lane. 0 is the usual patience.
+func (d *daemon) read(ctx context.Context, at place, patience time.Duration, lane, size, from, to int64, w io.Writer) error {
+	f := d.fetch(ctx, at, 0, fetch.Options{Lanes: 1, First: int(lane), Patience: patience})
 	defer f.Close()
 	return d.ended(at, f.Read(ctx, at.Path.Components(), size, from, to, w))
 }

@@ -409,9 +409,24 @@ func (l *Pull) drop(d swarm.Drop) {
 	}
 }
 
+// How often, and after what pauses, it is looked whether a file changed whose owner gave wrong bytes.
+const (
+	looks     = 4
+	lookAgain = 300 * time.Millisecond
+)
+
 // judge ends a file whose owner gave wrong bytes: either it changed meanwhile, or the owner lies.
 func (l *Pull) judge() {
-	err := l.Changed(l.ctx)
+	var err error
+	for look := 0; look < looks && err == nil; look++ {
+		// A write that is under way changes bytes before anybody is told: it shows a little later.
+		select {
+		case <-time.After(lookAgain):
+			err = l.Changed(l.ctx)
+		case <-l.ctx.Done():
+			return
+		}
+	}
 	if err == nil {
 		err = &peer.Error{Path: l.Label, Kind: peer.Integrity, Err: errors.New("the owner's bytes do not match their hashes"),
 			Hint: "nothing was written under the file's name"}
