@@ -339,7 +339,7 @@ func TestOwnerIsWaitedFor(t *testing.T) {
 			if piece == missing && !hashed.Swap(true) {
 				return
 			}
-			for piece == missing && l.some() > 0 && t.Context().Err() == nil {
+			for piece == missing && t.Context().Err() == nil {
 				if l.some() > 8*mib {
 					c.owner.Cut()
 					c.at.hook.Store(nil)
