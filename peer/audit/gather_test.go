@@ -1,0 +1,44 @@
+package audit
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+)
+
+// TestFloodOfDifferentOnes has ten thousand strangers refused at once: the log must not be filled by it, nor any be forgotten.
+func TestFloodOfDifferentOnes(t *testing.T) {
+	g := Gatherer{Window: 5 * time.Second}
+	now := time.Unix(1_800_000_000, 0)
+	var written []Stamped
+	const n = 10_000
+	for i := range n {
+		e := Stamped{Event{Kind: KindRefused, Peer: peer.ID(fmt.Sprint(i)), Result: peer.Denied.String()}, now}
+		if g.Add(e) {
+			written = append(written, e)
+		}
+	}
+	written = append(written, g.Due(now.Add(5*time.Second), false)...)
+	var times uint64
+	for _, e := range written {
+		times += e.Times()
+	}
+	if times != n || len(written) > maxFloods+1 {
+		t.Errorf("%d refusals became %d records that stand for %d", n, len(written), times)
+	}
+	if last := written[len(written)-1]; last.Peer != "" || last.Why == "" {
+		t.Errorf("the record for the rest is %+v", last)
+	}
+	if g.Due(now.Add(time.Minute), false); len(g.floods) != 0 {
+		t.Errorf("%d floods are remembered for ever", len(g.floods))
+	}
+	for _, result := range []string{OK, "", peer.Conflict.String()} {
+		for range 3 {
+			if !g.Add(Stamped{Event{Kind: KindWrite, Result: result}, now}) {
+				t.Errorf("a write with result %q is gathered", result)
+			}
+		}
+	}
+}
