@@ -10,6 +10,7 @@ require (
 	github.com/bytemare/opaque v0.18.0
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/creack/pty v1.1.24
+	github.com/fsnotify/fsnotify v1.10.1
 	github.com/gtank/ristretto255 v0.2.0
 	github.com/hashicorp/mdns v1.0.7
 	github.com/ipfs/go-cid v0.6.2

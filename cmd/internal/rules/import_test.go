@@ -63,6 +63,7 @@ var owners = []struct {
 	{"github.com/bytemare/opaque", []string{"peer/auth"}},
 	{"github.com/urfave/cli", []string{"cmd/peerd"}},
 	{"github.com/hanwen/go-fuse", []string{"share/mount"}},
+	{"github.com/fsnotify/fsnotify", []string{"share/watch/notify"}},
 	{"golang.org/x/net/webdav", []string{"share/webdav"}},
 }
 
