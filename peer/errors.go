@@ -15,20 +15,22 @@ type Kind uint8
 
 // The kinds. Their numbers are wire codes and never change.
 const (
-	Other       Kind = 0 // it failed; Err says why
-	Usage       Kind = 2 // the caller's words are off
-	NotFound    Kind = 3 // no such peer, share or path
-	Denied      Kind = 4 // no or wrong password, right too low, revoked
-	Unreachable Kind = 5 // the peer does not answer
-	Conflict    Kind = 6 // it changed meanwhile, or stands in the way
-	NotRunning  Kind = 7 // the daemon does not run
-	Integrity   Kind = 8 // no source could give the true bytes
-	Busy        Kind = 9 // a limit was reached: later again
+	Other       Kind = 0  // it failed; Err says why
+	Usage       Kind = 2  // the caller's words are off
+	NotFound    Kind = 3  // no such peer, share or path
+	Denied      Kind = 4  // no or wrong password, right too low, revoked
+	Unreachable Kind = 5  // the peer does not answer
+	Conflict    Kind = 6  // it changed meanwhile, or stands in the way
+	NotRunning  Kind = 7  // the daemon does not run
+	Integrity   Kind = 8  // no source could give the true bytes
+	Busy        Kind = 9  // a limit was reached: later again
+	Full        Kind = 10 // no room is left: on the disk, in a quota, or for what must be kept
 )
 
 var kindText = [...]string{
 	Other: "failed", Usage: "wrong use", NotFound: "not found", Denied: "not permitted", Unreachable: "unreachable",
 	Conflict: "conflict", NotRunning: "not running", Integrity: "integrity failure", Busy: "busy",
+	Full: "disk full",
 }
 
 func (k Kind) String() string {

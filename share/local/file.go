@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/local/tree"
 )
 
 // File is an open regular file; see [share.OpenFile]. It can be read from several goroutines at once.
@@ -46,8 +47,8 @@ func (f *File) Settled(now time.Time) (share.Entry, bool, error) {
 	if err != nil {
 		return share.Entry{}, false, failure("stat", f.path, err)
 	}
-	st := statusOf(info)
-	return st.entry(f.path), !racy(st.changed(), now), nil
+	st := tree.Of(info)
+	return st.Entry(f.path), !racy(st.LastChange(), now), nil
 }
 
 // racy reports whether a file changed so near to now that its next change may get the same stamp: within two ticks of the

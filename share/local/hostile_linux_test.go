@@ -16,12 +16,13 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/local/tree"
 	"github.com/peerd/peerd/share/sharetest"
 )
 
 // TestSwap (T20) exchanges a folder and a link, a file and a link, and a file and a pipe, a hundred thousand times while everything
 // is read. The links lead out of the share, or to another place in it. It guards RESOLVE_NO_SYMLINKS and the look after the
-// opening in kernelTree, and in rootTree the comparison of what was seen with what was opened.
+// opening in tree.Kernel, and in tree.Root the comparison of what was seen with what was opened.
 func TestSwap(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a while")
@@ -201,7 +202,7 @@ func TestSpecial(t *testing.T) {
 }
 
 // TestMounted has other file systems in a share: a mounted folder, a mounted file, and the share's own files mounted again. It
-// guards RESOLVE_NO_XDEV and STATX_ATTR_MOUNT_ROOT, in rootTree the device numbers, and Options.Mount.
+// guards RESOLVE_NO_XDEV and STATX_ATTR_MOUNT_ROOT, in tree.Root the device numbers, and Options.Mount.
 func TestMounted(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root may mount")
@@ -214,12 +215,12 @@ func TestMounted(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, "own", "file"), nil, 0o644))
 		must(t, os.WriteFile(filepath.Join(dir, "covered"), []byte("own"), 0o644))
 		inNamespace(t, func(mount func(source, target, kind string, flags uintptr)) {
-			_, kernel := open(dir, Options{}).tree.(kernelTree)
+			_, kernel := open(dir, Options{}).tree.(tree.Kernel)
 			f := open(dir, Options{})
 			mount("tmpfs", filepath.Join(dir, "mounted"), "tmpfs", 0)
 			must(t, os.WriteFile(filepath.Join(dir, "mounted", "secret"), []byte("secret"), 0o644))
 			want := []string{"again", "covered", "own", "own/file"}
-			if kernel { // what rootTree can't tell
+			if kernel { // what tree.Root can't tell
 				mount(filepath.Join(dir, "own"), filepath.Join(dir, "again"), "", unix.MS_BIND)
 				mount(filepath.Join(dir, "mounted", "secret"), filepath.Join(dir, "covered"), "", unix.MS_BIND)
 				want = want[2:]

@@ -13,7 +13,6 @@ package local
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"iter"
 	"path/filepath"
@@ -21,10 +20,8 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/local/tree"
 )
-
-// maxNames is how many names of one folder are kept in memory to sort them. A folder with more can't be listed.
-const maxNames = 2_000_000
 
 // Options change how a folder is served. The zero Options are what most folders want.
 type Options struct {
@@ -38,7 +35,7 @@ type Options struct {
 
 // FS is the files of one folder. It holds nothing open between operations.
 type FS struct {
-	tree    tree
+	tree    tree.Tree
 	skipped func(path string, why error)
 }
 
@@ -48,10 +45,10 @@ func New(dir string, opt Options) (*FS, error) {
 	if !filepath.IsAbs(dir) {
 		return nil, &peer.Error{Op: "serve folder", Path: dir, Kind: peer.Usage, Err: errors.New("it is no absolute path")}
 	}
-	return newFS(newTree(filepath.Clean(dir), opt.Mount), opt), nil
+	return newFS(tree.New(filepath.Clean(dir), opt.Mount), opt), nil
 }
 
-func newFS(t tree, opt Options) *FS {
+func newFS(t tree.Tree, opt Options) *FS {
 	if opt.Skipped == nil {
 		opt.Skipped = func(string, error) {}
 	}
@@ -63,14 +60,14 @@ func (f *FS) Stat(ctx context.Context, p share.Path) (share.Entry, error) {
 	if err := ctx.Err(); err != nil {
 		return share.Entry{}, failure("stat", p, err)
 	}
-	st, err := f.tree.stat(p)
+	st, err := f.tree.Stat(p)
 	if err == nil {
-		err = st.check()
+		err = st.Check()
 	}
 	if err != nil {
 		return share.Entry{}, failure("stat", p, err)
 	}
-	return st.entry(p), nil
+	return st.Entry(p), nil
 }
 
 // Open opens a file for reading; see [share.Files]. What it gives is a [*File]. It does not wait for what has no end (a pipe, a
@@ -79,7 +76,7 @@ func (f *FS) Open(ctx context.Context, p share.Path) (share.OpenFile, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, failure("open", p, err)
 	}
-	file, err := f.tree.open(p)
+	file, err := f.tree.Open(p)
 	if err != nil {
 		return nil, failure("open", p, err)
 	}
@@ -101,7 +98,7 @@ func (f *FS) Walk(ctx context.Context, p share.Path) iter.Seq2[share.Entry, erro
 // level is a folder that a walk is in.
 type level struct {
 	path  share.Path
-	dir   dir
+	dir   tree.Dir
 	names []string // still to come
 }
 
@@ -110,7 +107,7 @@ func (f *FS) walk(ctx context.Context, op string, top share.Path, deep bool) ite
 		var stack []*level
 		defer func() {
 			for _, l := range stack {
-				l.dir.close()
+				l.dir.Close()
 			}
 		}()
 		l, err := f.enter(ctx, top)
@@ -121,7 +118,7 @@ func (f *FS) walk(ctx context.Context, op string, top share.Path, deep bool) ite
 		for stack = append(stack, l); len(stack) > 0; {
 			l := stack[len(stack)-1]
 			if len(l.names) == 0 {
-				l.dir.close()
+				l.dir.Close()
 				stack = stack[:len(stack)-1]
 				continue
 			}
@@ -143,7 +140,7 @@ func (f *FS) walk(ctx context.Context, op string, top share.Path, deep bool) ite
 			switch {
 			case err == nil:
 				stack = append(stack, sub)
-			case missing(err) && !errors.Is(err, errAway): // gone since it was listed
+			case tree.Missing(err) && !errors.Is(err, tree.ErrAway): // gone since it was listed
 			case passable(err):
 				f.skipped(e.Path.String(), err)
 			default:
@@ -159,13 +156,13 @@ func (f *FS) enter(ctx context.Context, p share.Path) (*level, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	d, err := f.tree.dir(p)
+	d, err := f.tree.Dir(p)
 	if err != nil {
 		return nil, err
 	}
-	names, err := d.names(ctx)
+	names, err := d.Names(ctx)
 	if err != nil {
-		d.close()
+		d.Close()
 		return nil, err
 	}
 	slices.Sort(names)
@@ -182,18 +179,18 @@ func (f *FS) look(ctx context.Context, l *level, name string) (e share.Entry, ok
 		f.leaveOut(l, name, errors.Unwrap(err))
 		return e, false, nil
 	}
-	st, err := l.dir.stat(name)
+	st, err := l.dir.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // gone since its name was read
 		return e, false, nil
 	case err != nil:
 		return e, false, err
 	}
-	if err := st.check(); err != nil {
+	if err := st.Check(); err != nil {
 		f.leaveOut(l, name, err)
 		return e, false, nil
 	}
-	return st.entry(p), true, nil
+	return st.Entry(p), true, nil
 }
 
 func (f *FS) leaveOut(l *level, name string, why error) {
@@ -210,19 +207,19 @@ func failure(op string, p share.Path, err error) error {
 		e.Err = path.Err
 	}
 	switch {
-	case errors.Is(err, errAway):
+	case errors.Is(err, tree.ErrAway):
 		e.Kind = peer.Unreachable
-	case errors.Is(err, errIsDir), errors.Is(err, errNoDir):
+	case errors.Is(err, tree.ErrIsDir), errors.Is(err, tree.ErrNoDir):
 		e.Kind = peer.Usage
-	case errors.Is(err, errLink), errors.Is(err, errMount), errors.Is(err, errSpecial):
+	case errors.Is(err, tree.ErrLink), errors.Is(err, tree.ErrMount), errors.Is(err, tree.ErrSpecial):
 		e.Kind = peer.NotFound
-	case errors.Is(err, errMoved):
+	case errors.Is(err, tree.ErrMoved):
 		e.Kind = peer.Conflict
-	case missing(err):
+	case tree.Missing(err):
 		e.Kind, e.Err = peer.NotFound, nil
 	case errors.Is(err, fs.ErrPermission):
 		e.Err = errDenied
-	case exhausted(err):
+	case tree.Exhausted(err):
 		e.Kind = peer.Busy
 	}
 	return e
@@ -231,20 +228,9 @@ func failure(op string, p share.Path, err error) error {
 // passable reports whether a folder that can't be entered is no reason to end a walk over its neighbours: it has become
 // something else, or its owner's system forbids it.
 func passable(err error) bool {
-	return !errors.Is(err, errAway) && slices.ContainsFunc(
-		[]error{errLink, errMount, errSpecial, errNoDir, errMoved, fs.ErrPermission},
+	return !errors.Is(err, tree.ErrAway) && slices.ContainsFunc(
+		[]error{tree.ErrLink, tree.ErrMount, tree.ErrSpecial, tree.ErrNoDir, tree.ErrMoved, fs.ErrPermission},
 		func(e error) bool { return errors.Is(err, e) })
 }
 
-// What a tree says of what it does not open.
-var (
-	errAway    = errors.New("the folder that it offers is not there")
-	errLink    = errors.New("a symbolic link, which is not shared")
-	errMount   = errors.New("another file system is mounted there, which is not shared")
-	errSpecial = errors.New("neither a file nor a folder, so it is not shared")
-	errIsDir   = errors.New("it is a folder")
-	errNoDir   = errors.New("it is a file")
-	errMoved   = errors.New("it was moved while it was opened")
-	errDenied  = errors.New("its owner's own system does not let peerd read it")
-	errCrowded = fmt.Errorf("the folder holds more than %d names", maxNames)
-)
+var errDenied = errors.New("its owner's own system does not let peerd read it")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/local/tree"
 	"github.com/peerd/peerd/share/sharetest"
 )
 
@@ -234,10 +235,10 @@ func TestFailure(t *testing.T) {
 		err  error
 		kind peer.Kind
 	}{
-		{fs.ErrNotExist, peer.NotFound}, {syscall.ENOENT, peer.NotFound}, {errLink, peer.NotFound}, {errMount, peer.NotFound},
-		{errSpecial, peer.NotFound}, {errIsDir, peer.Usage}, {errNoDir, peer.Usage}, {errMoved, peer.Conflict}, {syscall.EACCES, peer.Denied},
-		{errAway, peer.Unreachable}, {away(syscall.ENOENT), peer.Unreachable}, {away(syscall.EACCES), peer.Unreachable},
-		{away(errLink), peer.Unreachable}, {away(hidden), peer.Unreachable}, {hidden, peer.Other}, {errCrowded, peer.Other},
+		{fs.ErrNotExist, peer.NotFound}, {syscall.ENOENT, peer.NotFound}, {tree.ErrLink, peer.NotFound}, {tree.ErrMount, peer.NotFound},
+		{tree.ErrSpecial, peer.NotFound}, {tree.ErrIsDir, peer.Usage}, {tree.ErrNoDir, peer.Usage}, {tree.ErrMoved, peer.Conflict}, {syscall.EACCES, peer.Denied},
+		{tree.ErrAway, peer.Unreachable}, {tree.Away(syscall.ENOENT), peer.Unreachable}, {tree.Away(syscall.EACCES), peer.Unreachable},
+		{tree.Away(tree.ErrLink), peer.Unreachable}, {tree.Away(hidden), peer.Unreachable}, {hidden, peer.Other}, {tree.ErrCrowded, peer.Other},
 		{context.Canceled, peer.Other}, {context.DeadlineExceeded, peer.Unreachable},
 	} {
 		err := failure("open", sharetest.P(t, "a/b"), c.err)
@@ -245,12 +246,12 @@ func TestFailure(t *testing.T) {
 			t.Errorf("%v becomes %v of kind %v, want %v", c.err, err, peer.KindOf(err), c.kind)
 		}
 	}
-	for _, err := range []error{errLink, errMount, errNoDir, errMoved, syscall.EACCES, &fs.PathError{Err: syscall.EPERM}} {
+	for _, err := range []error{tree.ErrLink, tree.ErrMount, tree.ErrNoDir, tree.ErrMoved, syscall.EACCES, &fs.PathError{Err: syscall.EPERM}} {
 		if !passable(err) {
 			t.Errorf("a walk ends at %v", err)
 		}
 	}
-	for _, err := range []error{syscall.EIO, context.Canceled, away(errLink), away(syscall.EACCES), errCrowded} {
+	for _, err := range []error{syscall.EIO, context.Canceled, tree.Away(tree.ErrLink), tree.Away(syscall.EACCES), tree.ErrCrowded} {
 		if passable(err) {
 			t.Errorf("a walk passes by %v", err)
 		}
@@ -298,7 +299,7 @@ func TestManyNames(t *testing.T) {
 }
 
 func TestNamesLimit(t *testing.T) {
-	if err := failure("list", share.Path{}, errCrowded); !errors.Is(err, errCrowded) || !strings.Contains(err.Error(), "2000000") {
+	if err := failure("list", share.Path{}, tree.ErrCrowded); !errors.Is(err, tree.ErrCrowded) || !strings.Contains(err.Error(), "2000000") {
 		t.Error(err)
 	}
 }

@@ -2,5 +2,5 @@
 
 package store
 
-// diskSpace is not known here.
-func diskSpace(string) (free, total int64, ok bool) { return 0, 0, false }
+// DiskSpace is not known here.
+func DiskSpace(string) (free, total int64, ok bool) { return 0, 0, false }

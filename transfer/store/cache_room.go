@@ -38,7 +38,7 @@ func DefaultCacheLimit(dir string) int64 {
 	}
 	dir, err := filepath.Abs(dir)
 	for err == nil {
-		if free, _, ok := diskSpace(dir); ok {
+		if free, _, ok := DiskSpace(dir); ok {
 			return min(maxDefaultLimit, (free+ours)/10)
 		}
 		up := filepath.Dir(dir)
@@ -81,7 +81,7 @@ func (c *Cache) spare(need int64) bool {
 		return true
 	}
 	c.unchecked = 0
-	free, total, ok := diskSpace(c.dir)
+	free, total, ok := DiskSpace(c.dir)
 	if !ok {
 		return true // writing says when it is full
 	}

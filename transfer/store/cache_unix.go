@@ -4,8 +4,8 @@ package store
 
 import "golang.org/x/sys/unix"
 
-// diskSpace is how many bytes a folder's file system has for us, and how many it has altogether.
-func diskSpace(dir string) (free, total int64, ok bool) {
+// DiskSpace is how many bytes a folder's file system has for us, and how many it has altogether.
+func DiskSpace(dir string) (free, total int64, ok bool) {
 	var st unix.Statfs_t
 	if unix.Statfs(dir, &st) != nil {
 		return 0, 0, false

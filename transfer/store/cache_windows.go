@@ -2,8 +2,8 @@ package store
 
 import "golang.org/x/sys/windows"
 
-// diskSpace is how many bytes a folder's file system has for us, and how many it has altogether.
-func diskSpace(dir string) (free, total int64, ok bool) {
+// DiskSpace is how many bytes a folder's file system has for us, and how many it has altogether.
+func DiskSpace(dir string) (free, total int64, ok bool) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
 		return 0, 0, false

@@ -1,9 +1,8 @@
-package local
+package tree
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -14,48 +13,48 @@ import (
 	"github.com/peerd/peerd/share"
 )
 
-// rootTree has [os.Root] confine it. That follows links which stay inside, so every component is looked at before it is
+// Root has [os.Root] confine it. That follows links which stay inside, so every component is looked at before it is
 // opened, and what was opened must then be the very thing that was seen.
 //
 // It finds a mounted file system by its device number, so one that is mounted on a file, or a second mount of the share's
 // own file system, is not told from the rest.
-type rootTree struct {
-	top   string
-	mount bool
+type Root struct {
+	Path  string // the folder, absolute and without links
+	Mount bool   // a file system is mounted there, or the share is away
 }
 
-// root opens the folder itself.
-func (t rootTree) root() (*os.Root, error) {
-	for dir := t.top; ; dir = filepath.Dir(dir) {
+// Folder opens the folder itself.
+func (t Root) Folder() (*os.Root, error) {
+	for dir := t.Path; ; dir = filepath.Dir(dir) {
 		info, err := os.Lstat(dir)
 		switch {
 		case err != nil:
-			return nil, away(err)
+			return nil, Away(err)
 		case info.Mode()&fs.ModeSymlink != 0:
-			return nil, away(errLink)
+			return nil, Away(ErrLink)
 		}
 		if dir == filepath.Dir(dir) {
 			break
 		}
 	}
-	r, err := os.OpenRoot(t.top)
+	r, err := os.OpenRoot(t.Path)
 	if err != nil {
-		return nil, away(err)
+		return nil, Away(err)
 	}
-	if t.mount {
+	if t.Mount {
 		here, herr := r.Stat(".")
-		above, aerr := os.Stat(filepath.Dir(t.top))
-		if err := errors.Join(herr, aerr); err != nil || statusOf(here).dev == statusOf(above).dev {
+		above, aerr := os.Stat(filepath.Dir(t.Path))
+		if err := errors.Join(herr, aerr); err != nil || Of(here).Device == Of(above).Device {
 			r.Close()
-			return nil, away(err)
+			return nil, Away(err)
 		}
 	}
 	return r, nil
 }
 
-// enter opens the folder at p.
-func (t rootTree) enter(p share.Path) (*os.Root, error) {
-	r, err := t.root()
+// Enter opens the folder at p.
+func (t Root) Enter(p share.Path) (*os.Root, error) {
+	r, err := t.Folder()
 	if err != nil {
 		return nil, err
 	}
@@ -72,23 +71,23 @@ func (t rootTree) enter(p share.Path) (*os.Root, error) {
 
 // enterOne opens the folder name in r.
 func enterOne(r *os.Root, name string) (*os.Root, error) {
-	seen, st, err := look(r, name)
+	seen, st, err := Look(r, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := st.check(); err != nil {
+	if err := st.Check(); err != nil {
 		return nil, err
 	}
 	if !seen.IsDir() {
-		return nil, errNoDir
+		return nil, ErrNoDir
 	}
 	sub, err := r.OpenRoot(name)
 	if err != nil {
-		return nil, swapped(err)
+		return nil, Swapped(err)
 	}
 	got, err := sub.Stat(".")
 	if err == nil && !os.SameFile(seen, got) {
-		err = errMoved
+		err = ErrMoved
 	}
 	if err != nil {
 		sub.Close()
@@ -97,66 +96,68 @@ func enterOne(r *os.Root, name string) (*os.Root, error) {
 	return sub, nil
 }
 
-// swapped makes out what os.Root says of a name that was no link when it was seen and has become one: of one that leads outside
+// Swapped makes out what os.Root says of a name that was no link when it was seen and has become one: of one that leads outside
 // that is no error of the system's, and has no name.
-func swapped(err error) error {
+func Swapped(err error) error {
 	if errno := syscall.Errno(0); !errors.As(err, &errno) || errno == syscall.ELOOP {
-		return errMoved
+		return ErrMoved
 	}
 	return err
 }
 
-// look looks at a name in r without following it. Whether a file is of another file system is not asked: overlay file systems
+// Look looks at a name in r without following it. Whether a file is of another file system is not asked: overlay file systems
 // give files device numbers of their own. On Windows some names mean something else than a file of that name (a device, a
 // stream).
-func look(r *os.Root, name string) (fs.FileInfo, status, error) {
+func Look(r *os.Root, name string) (fs.FileInfo, Status, error) {
 	if runtime.GOOS == "windows" && share.CheckCreate(name) != nil {
-		return nil, status{}, fs.ErrNotExist
+		return nil, Status{}, fs.ErrNotExist
 	}
 	info, err := r.Lstat(name)
 	if err != nil {
-		return nil, status{}, err
+		return nil, Status{}, err
 	}
-	st := statusOf(info)
+	st := Of(info)
 	if info.IsDir() {
 		here, err := r.Stat(".")
 		if err != nil {
-			return nil, status{}, err
+			return nil, Status{}, err
 		}
-		st.mount = statusOf(here).dev != st.dev
+		st.Mount = Of(here).Device != st.Device
 	}
 	return info, st, nil
 }
 
-func (t rootTree) stat(p share.Path) (status, error) {
+// Stat looks without opening; see [Tree].
+func (t Root) Stat(p share.Path) (Status, error) {
 	r, err := t.parent(p)
 	if err != nil {
-		return status{}, err
+		return Status{}, err
 	}
 	defer r.Close()
 	if p.IsRoot() {
 		info, err := r.Stat(".")
 		if err != nil {
-			return status{}, err
+			return Status{}, err
 		}
-		return statusOf(info), nil
+		return Of(info), nil
 	}
-	_, st, err := look(r, p.Base())
+	_, st, err := Look(r, p.Base())
 	return st, err
 }
 
 // parent opens the folder that p is in. A file on the way there means that there is no p.
-func (t rootTree) parent(p share.Path) (*os.Root, error) {
-	r, err := t.enter(p.Dir())
-	if errors.Is(err, errNoDir) {
+func (t Root) parent(p share.Path) (*os.Root, error) {
+	r, err := t.Enter(p.Dir())
+	if errors.Is(err, ErrNoDir) {
 		err = fs.ErrNotExist
 	}
 	return r, err
 }
 
-func (t rootTree) open(p share.Path) (*os.File, error) {
+// Open opens a regular file; see [Tree].
+func (t Root) Open(p share.Path) (*os.File, error) {
 	if p.IsRoot() {
-		return nil, errIsDir
+		return nil, ErrIsDir
 	}
 	r, err := t.parent(p)
 	if err != nil {
@@ -165,28 +166,29 @@ func (t rootTree) open(p share.Path) (*os.File, error) {
 	defer r.Close()
 	for range 10 { // a program that saves a file often puts another in its place
 		var f *os.File
-		if f, err = openIn(r, p.Base()); !errors.Is(err, errMoved) {
+		if f, err = OpenIn(r, p.Base()); !errors.Is(err, ErrMoved) {
 			return f, err
 		}
 	}
 	return nil, err
 }
 
-func openIn(r *os.Root, name string) (*os.File, error) {
-	seen, st, err := look(r, name)
+// OpenIn opens a regular file in an open folder, and nothing that took its name meanwhile.
+func OpenIn(r *os.Root, name string) (*os.File, error) {
+	seen, st, err := Look(r, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := st.regular(); err != nil {
+	if err := st.Regular(); err != nil {
 		return nil, err
 	}
 	f, err := r.OpenFile(name, openFlags, 0)
 	if err != nil {
-		return nil, swapped(err)
+		return nil, Swapped(err)
 	}
 	got, err := f.Stat()
 	if err == nil && !os.SameFile(seen, got) {
-		err = errMoved
+		err = ErrMoved
 	}
 	if err != nil {
 		f.Close()
@@ -195,28 +197,32 @@ func openIn(r *os.Root, name string) (*os.File, error) {
 	return f, nil
 }
 
-func (t rootTree) dir(p share.Path) (dir, error) {
+// Dir opens a folder; see [Tree].
+func (t Root) Dir(p share.Path) (Dir, error) {
 	parent, err := t.parent(p)
 	if err != nil {
 		return nil, err
 	}
 	if p.IsRoot() {
-		return rootDir{parent}, nil
+		return RootDir{parent}, nil
 	}
 	defer parent.Close()
 	r, err := enterOne(parent, p.Base())
 	if err != nil {
 		return nil, err
 	}
-	return rootDir{r}, nil
+	return RootDir{r}, nil
 }
 
-type rootDir struct{ root *os.Root }
+// RootDir is an open folder of a Root.
+type RootDir struct{ Root *os.Root }
 
-func (d rootDir) close() { d.root.Close() }
+// Close gives the folder up.
+func (d RootDir) Close() { d.Root.Close() }
 
-func (d rootDir) names(ctx context.Context) (names []string, err error) {
-	f, err := d.root.Open(".")
+// Names are all that the folder holds; see [Dir].
+func (d RootDir) Names(ctx context.Context) (names []string, err error) {
+	f, err := d.Root.Open(".")
 	if err != nil {
 		return nil, err
 	}
@@ -232,24 +238,14 @@ func (d rootDir) names(ctx context.Context) (names []string, err error) {
 			return names, nil
 		case err != nil:
 			return nil, err
-		case len(names) > maxNames:
-			return nil, errCrowded
+		case len(names) > MaxNames:
+			return nil, ErrCrowded
 		}
 	}
 }
 
-func (d rootDir) stat(name string) (status, error) {
-	_, st, err := look(d.root, name)
+// Stat looks at one of them; see [Dir].
+func (d RootDir) Stat(name string) (Status, error) {
+	_, st, err := Look(d.Root, name)
 	return st, err
-}
-
-// away is the error of a share whose folder can't be opened; why is nil when nothing is mounted on it.
-func away(why error) error {
-	if path := (*fs.PathError)(nil); errors.As(why, &path) {
-		why = path.Err // without the path
-	}
-	if why == nil {
-		return errAway
-	}
-	return fmt.Errorf("%w (%w)", errAway, why)
 }

@@ -1,0 +1,261 @@
+package change
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/change/act"
+	"github.com/peerd/peerd/share/change/disk"
+	"github.com/peerd/peerd/share/change/history"
+	"github.com/peerd/peerd/transfer"
+)
+
+// put is a Put in the making.
+type put struct {
+	Put
+	verb     string
+	strict   bool             // a base that does not fit is an error, not a conflict copy
+	keepMode bool             // the staged file has the mode that a new file shall have
+	copied   bool             // the staged file is of use for this put alone
+	seen     transfer.Version // of what its bytes were compared with
+	same     transfer.Version // of what was found at the path with the same bytes
+	res      *Result
+	tries    int
+}
+
+// maxTries is how often a change is tried when its path changes just then.
+const maxTries = 5
+
+// Commit gives staged files their places. They last when it returns, all of them for the price of two syncs of the disk for
+// each thousand. What was there is kept as a version. Where a Base does not fit, nothing is replaced: the newcomer becomes a
+// conflict copy; but if it has the very bytes that are there, it is dropped. Results are in the order of puts; the staged file of
+// one that failed stays.
+func (e *Editor) Commit(ctx context.Context, puts []Put) []Result {
+	results := make([]Result, len(puts))
+	todo := make([]*put, len(puts))
+	for i, p := range puts {
+		todo[i] = &put{Put: p, verb: "put", res: &results[i]}
+	}
+	e.commit(ctx, todo)
+	return results
+}
+
+func (e *Editor) commit(ctx context.Context, todo []*put) {
+	for len(todo) > 0 {
+		n := independent(todo)
+		e.compare(ctx, todo[:n])
+		again := e.commitGroup(ctx, todo[:n])
+		e.discard(todo[:n])
+		todo = append(again, todo[n:]...)
+	}
+}
+
+// discard removes the copies of puts that failed; what it leaves goes with Sweep.
+func (e *Editor) discard(puts []*put) {
+	for _, p := range puts {
+		if !p.copied || p.res.Err == nil {
+			continue
+		}
+		if f, err := e.history.Staging(); err == nil {
+			_ = f.Remove(p.Staged)
+			f.Close()
+		}
+	}
+}
+
+// independent is how many of the first puts can be made as one group: none at or below the path of another.
+func independent(todo []*put) int {
+	seen := map[string]bool{}
+	for i, p := range todo {
+		key := share.FoldKey(p.Path.String())
+		if i == maxGroup || seen[key] {
+			return i
+		}
+		for dir := p.Path.Dir(); !dir.IsRoot(); dir = dir.Dir() {
+			if seen[share.FoldKey(dir.String())] {
+				return i
+			}
+		}
+		seen[key] = true
+	}
+	return len(todo)
+}
+
+// commitGroup makes a group of puts, and gives those to try again.
+func (e *Editor) commitGroup(ctx context.Context, puts []*put) (again []*put) {
+	unlock, err := e.begin(ctx)
+	if err == nil {
+		defer unlock()
+		g := e.group(ctx)
+		defer g.close()
+		steps := map[*put]*step{}
+		for _, p := range puts {
+			g.folders.Trim()
+			s, perr := g.planPut(p)
+			if errors.Is(perr, errCompare) {
+				p.tries++
+				*p.res = Result{}
+				again = append(again, p)
+				continue
+			}
+			if p.res.Err = fail(p.verb, p.Path, perr); s != nil {
+				steps[p] = s
+			}
+		}
+		err = g.run()
+		for p, s := range steps {
+			if err == nil && errors.Is(s.Err, act.ErrMoved) && p.tries < maxTries {
+				p.tries++
+				*p.res = Result{}
+				again = append(again, p)
+			} else if s.Err != nil {
+				p.res.Err = fail(p.verb, p.Path, s.Err)
+			}
+		}
+	}
+	if err != nil {
+		again = nil
+		for _, p := range puts {
+			if p.res.Err == nil {
+				*p.res = Result{Err: fail(p.verb, p.Path, err)}
+			}
+		}
+	}
+	return again
+}
+
+// planPut adds the step that a put takes; none if there is nothing to do.
+func (g *group) planPut(p *put) (*step, error) {
+	if p.Path.IsRoot() {
+		return nil, &peer.Error{Kind: peer.Usage, Err: errors.New("the share itself is no file")}
+	}
+	stage, err := g.stage()
+	if err != nil {
+		return nil, err
+	}
+	staged, err := stage.Stat(p.Staged)
+	if err != nil {
+		return nil, err
+	}
+	if staged.Kind != share.File {
+		return nil, &peer.Error{Kind: peer.Other, Err: errors.New("what was staged is no file")}
+	}
+	if err := g.parents(p.Path.Dir(), p.Parents, "mkdir", p.By); err != nil {
+		return nil, err
+	}
+	now, there, err := g.maybe(p.Path)
+	if err != nil {
+		return nil, err
+	}
+	if there && now.Kind != share.File {
+		return nil, conflict(p.Path, errNoFile)
+	}
+	fits := p.Base.fits(now.Version)
+	if there && p.same == now.Version && (!fits || staged.ModTime.Equal(now.ModTime)) {
+		*p.res = Result{Entry: now.Entry, Before: now.Version}
+		return nil, stage.Remove(p.Staged)
+	}
+	s := planned(history.Record{Verb: p.verb, Act: history.Place, Path: p.Path, By: p.By, Staged: p.Staged, Node: staged.Node}, p.res)
+	perm := staged.Perm & 0o644
+	if p.keepMode {
+		perm = staged.Perm & 0o777
+	}
+	switch {
+	case !fits && there && p.seen != now.Version && staged.Size == now.Size && p.tries < maxTries:
+		return nil, errCompare
+	case !fits && p.strict:
+		return nil, conflict(p.Path, act.ErrMoved)
+	case !fits:
+		if s.Path, err = g.beside(p.Path, p.By, g.e.opt.Now()); err != nil {
+			return nil, err
+		}
+		p.res.Conflict = true
+	case there:
+		s.Swap, s.Before, perm = true, now.Entry, now.Perm&0o777
+	default:
+		if err := g.free(p.Path, ""); err != nil {
+			return nil, err
+		}
+	}
+	if err := stage.Settle(p.Staged, perm); err != nil {
+		return nil, err
+	}
+	g.add(s)
+	g.grow += staged.Size
+	return s, nil
+}
+
+// compare finds out which staged files have the very bytes that are at their paths, where that makes a difference. It runs
+// while others change the share: what it found holds for the version that it found.
+func (e *Editor) compare(ctx context.Context, puts []*put) {
+	stage, err := e.history.Staging()
+	if err != nil {
+		return
+	}
+	defer stage.Close()
+	for _, p := range puts {
+		p.seen, p.same = transfer.Version{}, transfer.Version{}
+		if p.Path.IsRoot() || ctx.Err() != nil {
+			continue
+		}
+		dir, err := e.disk.Open(p.Path.Dir())
+		if err != nil {
+			continue
+		}
+		p.same = compareOne(ctx, stage, dir, p)
+		dir.Close()
+	}
+}
+
+func compareOne(ctx context.Context, stage, dir disk.Folder, p *put) (same transfer.Version) {
+	a, aerr := stage.Stat(p.Staged)
+	b, berr := dir.Stat(p.Path.Base())
+	if aerr != nil || berr != nil || a.Kind != share.File || b.Kind != share.File || a.Size != b.Size ||
+		p.Base.fits(b.Version) && !a.ModTime.Equal(b.ModTime) {
+		return same
+	}
+	p.seen = b.Version
+	x, err := stage.Open(p.Staged)
+	if err != nil {
+		return same
+	}
+	defer x.Close()
+	y, err := dir.Open(p.Path.Base())
+	if err != nil {
+		return same
+	}
+	defer y.Close()
+	if !equal(ctx, x, y, a.Size) {
+		return same
+	}
+	if e, err := y.Entry(); err == nil && e.Version == b.Version {
+		return b.Version
+	}
+	return same
+}
+
+func equal(ctx context.Context, a, b io.ReaderAt, size int64) bool {
+	const piece = 256 << 10
+	x, y := make([]byte, min(size, piece)), make([]byte, min(size, piece))
+	for off := int64(0); off < size; off += piece {
+		n := min(piece, size-off)
+		if ctx.Err() != nil || !full(a, x[:n], off) || !full(b, y[:n], off) || !bytes.Equal(x[:n], y[:n]) {
+			return false
+		}
+	}
+	return true
+}
+
+func full(r io.ReaderAt, b []byte, off int64) bool {
+	n, err := r.ReadAt(b, off)
+	return n == len(b) && (err == nil || errors.Is(err, io.EOF))
+}
+
+// errCompare says that what is at a path came there after the comparison: whether it is the same has to be found out first.
+var errCompare = errors.New("it was not compared")
+
+var errNoFile = errors.New("something that is no file is in the way")
