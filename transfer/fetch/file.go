@@ -61,14 +61,23 @@ func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace
 		return none, err
 	}
 	defer part.Close()
-	if err := f.fill(ctx, ms, part, old, func(g pull.Growing) error { return f.promote(ms, part, g, dst, it, replace) }); err != nil {
+	var like io.ReaderAt
+	if old != nil {
+		like = old
+	} else if it.Old != nil {
+		like = it.Old()
+		if c, ok := like.(io.Closer); ok {
+			defer c.Close()
+		}
+	}
+	if err := f.fill(ctx, ms, part, like, func(g pull.Growing) error { return f.promote(ms, part, g, dst, it, replace) }); err != nil {
 		return none, err
 	}
 	return ms.root, nil
 }
 
 // fill brings every piece that is neither in part nor in an old version of the file, and then calls whole.
-func (f *Fetcher) fill(ctx context.Context, ms *manifestStream, part *store.Partial, old *os.File, whole func(pull.Growing) error) error {
+func (f *Fetcher) fill(ctx context.Context, ms *manifestStream, part *store.Partial, old io.ReaderAt, whole func(pull.Growing) error) error {
 	grow := f.opts.Shelf.Begin(f.file(ms), ms.layout, part)
 	defer grow.Close()
 	l, end := f.pull(ms, partial{part}, grow, swarm.Options{})

@@ -177,7 +177,13 @@ func TestDeniedMeanwhile(t *testing.T) {
 	}
 	items := r.items(t)
 	var at int64
-	r.At(resumeSize/3, func() { r.folder.Deny(); at = r.folder.Read() })
+	r.At(resumeSize/3, func() {
+		for r.folder.Read() < resumeSize+resumeSize/3 && t.Context().Err() == nil { // until all is hashed, which is reading too
+			time.Sleep(time.Millisecond)
+		}
+		r.folder.Deny()
+		at = r.folder.Read()
+	})
 	dst := t.TempDir()
 	begin := time.Now()
 	rep, err := fetchTree(t, r.Net, items, dst, false, fetch.Options{})

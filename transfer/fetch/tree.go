@@ -25,6 +25,9 @@ type Item struct {
 	Size    int64
 	ModTime time.Time
 	Exec    bool
+	// Old opens a file elsewhere that may have pieces of this one, as its version before; nil knows none. It is called for a
+	// file of several pieces, and may give nil.
+	Old func() io.ReaderAt
 }
 
 // maxLarge is how many files of several pieces are on their way at once, so that the end of one does not wait for the

@@ -43,8 +43,10 @@ type getter struct {
 
 // Get is the handler of [GetProtocol].
 func (s *Service) Get(ctx context.Context, st peer.Stream) error {
-	g := &getter{session: s.session(st), ctx: ctx, limiter: s.limiter, slots: s.slots, bufs: &s.bufs, class: rate.Interactive}
+	c, ctx := s.session(ctx, st)
+	g := &getter{session: c, ctx: ctx, limiter: s.limiter, slots: s.slots, bufs: &s.bufs, class: rate.Interactive}
 	defer func() {
+		c.guard.Close()
 		g.giveBack()
 		g.closeFile()
 	}()
@@ -111,6 +113,13 @@ func (g *getter) room(n int) error {
 	return nil
 }
 
+// sent tells a file that wants to know how many of its bytes are sent.
+func sent(f File, n int64) {
+	if c, ok := f.(interface{ Sent(n int64) }); ok {
+		c.Sent(n)
+	}
+}
+
 // giveBack lets another stream have the buffer, since many streams are idle.
 func (g *getter) giveBack() {
 	if g.buf != nil {
@@ -142,11 +151,16 @@ func (g *getter) flush() error {
 }
 
 // body sends n bytes of the file from off on. What can't be read comes after the header and can't be told any more: zeros
-// take its place, which the receiver finds wrong and asks again for.
+// take its place, which the receiver finds wrong and asks again for. A right that ends meanwhile can't be told either, and
+// ends the stream.
 func (g *getter) body(f File, off, n int64) error {
+	sent(f, n)
 	for n > 0 {
 		if cap(g.out)-len(g.out) < int(min(n, manifest.Step)) {
 			if err := g.flush(); err != nil {
+				return err
+			}
+			if err := g.pass.Check(); err != nil {
 				return err
 			}
 		}
@@ -300,6 +314,7 @@ func (g *getter) tryWhole(ctx context.Context, path []string) (done bool, err er
 		return true, err
 	}
 	g.out = g.out[:len(g.out)+len(b)]
+	sent(f, before.Size)
 	return true, nil
 }
 

@@ -27,7 +27,8 @@ const maxHashes = 1024
 // Manifest is the handler of [ManifestProtocol]. Hashes are sent as they are computed, so the first byte of a file never
 // waits for its last to be hashed.
 func (s *Service) Manifest(ctx context.Context, st peer.Stream) error {
-	c := s.session(st)
+	c, ctx := s.session(ctx, st)
+	defer c.guard.Close()
 	var req transferpb.ManifestRequest
 	for {
 		if err := c.next(&req); err != nil {

@@ -39,7 +39,8 @@ func inBubble(t *testing.T, test func(t *testing.T, p *paced)) {
 	}
 	waitFor(t, "the file to be closed", func() bool { return r.folder.Open() == 0 })
 	synctest.Test(t, func(t *testing.T) {
-		p := &paced{serve.New(serve.Options{Auth: r.folder, Manifests: &transfertest.Cache{}, Log: slog.New(slog.DiscardHandler)}), r.folder, version, sync.WaitGroup{}}
+		folder := &transfertest.Folder{Dir: r.folder.Dir} // which nothing outside the bubble has to do with
+		p := &paced{serve.New(serve.Options{Auth: folder, Manifests: &transfertest.Cache{}, Log: slog.New(slog.DiscardHandler)}), folder, version, sync.WaitGroup{}}
 		test(t, p)
 		p.served.Wait()
 	})

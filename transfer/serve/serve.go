@@ -1,5 +1,6 @@
 // Package serve gives pieces of files to those that an [Authorizer] lets in. It decides nothing itself: the right is
-// checked when a grant is shown, and again before every single answer, so that a revoked right ends within one piece.
+// checked when a grant is shown, before every single answer and within long ones, and a stream whose right ended is reset
+// even if nothing moves on it.
 package serve
 
 import (
@@ -38,7 +39,7 @@ const (
 // sendBuffer is how much is sent in one write, in bytes: a step and the header before it.
 const sendBuffer = manifest.Step + 4<<10
 
-// File is one open file.
+// File is one open file. One with a method Sent(n int64) is told, before it is closed, how many of its bytes went out in answers.
 type File interface {
 	io.ReaderAt
 	io.Closer
@@ -46,7 +47,7 @@ type File interface {
 	State() (transfer.State, error)
 }
 
-// Pass is a right to read one share that was found good once.
+// Pass is a right to read one share that was found good once. It may be an [Ender] as well.
 type Pass interface {
 	// Check says whether it still is.
 	Check() error
@@ -115,13 +116,16 @@ type session struct {
 	stream peer.Stream
 	in     *wire.Reader
 	auth   Authorizer
+	guard  *Guard
 
 	share transfer.ShareID
 	pass  Pass
 }
 
-func (s *Service) session(st peer.Stream) *session {
-	return &session{stream: st, in: wire.NewReaderSize(st, 16<<10), auth: s.auth}
+// session begins one, and gives the context of all that is done in it. Its guard must be closed.
+func (s *Service) session(ctx context.Context, st peer.Stream) (*session, context.Context) {
+	guard, ctx := NewGuard(ctx, st)
+	return &session{stream: st, in: wire.NewReaderSize(st, 16<<10), auth: s.auth, guard: guard}, ctx
 }
 
 // next reads a request, or says io.EOF when the other side is done.
@@ -147,6 +151,7 @@ func (c *session) admit(f *transferpb.File) error {
 			return err
 		}
 		c.pass, c.share = pass, share
+		c.guard.Watch(pass)
 	}
 	if c.pass == nil || share != c.share {
 		return &peer.Error{Op: "read request", Kind: peer.Denied, Err: errors.New("no grant for this share was shown")}

@@ -69,7 +69,8 @@ const (
 
 // Swarm is the handler of [SwarmProtocol].
 func (s *Service) Swarm(ctx context.Context, st peer.Stream) error {
-	c := s.session(st)
+	c, ctx := s.session(ctx, st)
+	defer c.guard.Close()
 	var hello transferpb.SwarmHello
 	if err := c.receive(&hello); err != nil {
 		return err
@@ -212,6 +213,7 @@ type herald struct {
 
 func (h *herald) run(ctx context.Context) error {
 	h.named = make(map[peer.ID]bool)
+	ended := h.guard.Ended()
 	for {
 		if err := h.pass.Check(); err != nil {
 			return err
@@ -227,6 +229,8 @@ func (h *herald) run(ctx context.Context) error {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
+		case <-ended:
+			ended = nil
 		case <-grown:
 		case <-changed:
 		case <-timer.C:
@@ -235,6 +239,9 @@ func (h *herald) run(ctx context.Context) error {
 		pause := time.NewTimer(newsPause + time.Duration(len(h.named))*newsEach)
 		select {
 		case <-pause.C:
+		case <-ended:
+			pause.Stop()
+			ended = nil
 		case <-ctx.Done():
 			pause.Stop()
 			return nil

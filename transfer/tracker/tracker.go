@@ -112,6 +112,19 @@ func (t *Table) Forget(share transfer.ShareID) {
 	}
 }
 
+// Drop takes a peer out of all swarms of a share, whose files it may not have any more: it is named to nobody.
+func (t *Table) Drop(share transfer.ShareID, who peer.ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, sw := range t.files {
+		n := len(sw.members)
+		sw.members = slices.DeleteFunc(sw.members, func(m *Member) bool { return m.share == share && m.source.Peer == who })
+		if len(sw.members) != n {
+			sw.notify()
+		}
+	}
+}
+
 // swarm gives the swarm of a file, and forgets another if there are too many. t.mu is held.
 func (t *Table) swarm(f transfer.FileID) *swarm {
 	sw := t.files[f]

@@ -259,3 +259,28 @@ func TestAtOnce(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestDrop: who may not have a share's files any more is named to nobody who fetches them.
+func TestDrop(t *testing.T) {
+	table := tracker.New()
+	now := time.Now()
+	f, other := transfer.File{Owner: "o", Share: transfer.ShareID{1}, Path: []string{"f"}}, transfer.File{Owner: "o", Share: transfer.ShareID{2}, Path: []string{"f"}}
+	a := table.Join(now, f, tracker.Source{Peer: "a"}, true)
+	b := table.Join(now, f, tracker.Source{Peer: "b"}, true)
+	table.Add(now, f, tracker.Source{Peer: "c"})
+	table.Add(now, other, tracker.Source{Peer: "b"})
+	_, changed := a.News(now)
+	table.Drop(f.Share, "b")
+	<-changed
+	if n, _ := a.News(now); len(n.Sources) != 1 || n.Sources[0].Peer != "c" || n.Of != 1 {
+		t.Errorf("a hears of %+v", n)
+	}
+	if g := table.Givers(other.Share); len(g) != 1 || g[0] != "b" {
+		t.Errorf("of the other share %v give", g)
+	}
+	b.Done(now)
+	b.Leave(now)
+	if g := table.Givers(f.Share); len(g) != 2 {
+		t.Errorf("%v give", g)
+	}
+}

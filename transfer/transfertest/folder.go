@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,12 +37,23 @@ type Folder struct {
 	denied atomic.Bool
 	open   atomic.Int64
 	read   atomic.Int64
+
+	mu   sync.Mutex
+	ends map[*func()]struct{} // what to call when the right is taken
 }
 
 var _ serve.Authorizer = (*Folder)(nil)
 
 // Deny takes the right of everybody from now on.
-func (f *Folder) Deny() { f.denied.Store(true) }
+func (f *Folder) Deny() {
+	f.denied.Store(true)
+	f.mu.Lock()
+	ends := slices.Collect(maps.Keys(f.ends))
+	f.mu.Unlock()
+	for _, end := range ends {
+		(*end)()
+	}
+}
 
 // Open is how many files are open.
 func (f *Folder) Open() int64 { return f.open.Load() }
@@ -63,6 +76,20 @@ func (p pass) Check() error {
 		return &peer.Error{Op: "read", Kind: peer.Denied, Err: errors.New("the right was taken away")}
 	}
 	return nil
+}
+
+func (p pass) OnEnd(end func()) (stop func()) {
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	if p.f.ends == nil {
+		p.f.ends = make(map[*func()]struct{})
+	}
+	p.f.ends[&end] = struct{}{}
+	return func() {
+		p.f.mu.Lock()
+		defer p.f.mu.Unlock()
+		delete(p.f.ends, &end)
+	}
 }
 
 func (p pass) Owner() peer.ID { return Source }
