@@ -198,3 +198,24 @@ func FoldKey(name string) string {
 	}, norm.NFD.String(name))
 	return norm.NFC.String(cases.Fold().String(shown))
 }
+
+// versionMark starts the first component of what [VersionPath] gives.
+const versionMark = Reserved + "@"
+
+// VersionPath names an old version of a file to its owner, in place of the path: only the owner's side knows such a path, and no
+// [Path] can look like it.
+func VersionPath(p Path, version string) []string {
+	return append([]string{versionMark + version}, p.Components()...)
+}
+
+// CutVersion takes the version off what VersionPath gave.
+func CutVersion(components []string) (path []string, version string, ok bool) {
+	if len(components) < 2 {
+		return components, "", false
+	}
+	version, ok = strings.CutPrefix(components[0], versionMark)
+	if !ok {
+		return components, "", false
+	}
+	return components[1:], version, true
+}

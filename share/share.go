@@ -108,6 +108,14 @@ type Entry struct {
 	ModTime time.Time
 	Version transfer.Version
 	Exec    bool // the owner may run it; kept on copying, as every file manager does
+	Lock    *Lock
+}
+
+// Lock says who works on a file just now. It forbids nothing.
+type Lock struct {
+	Peer  peer.ID
+	Name  peer.Name // its own word
+	Since time.Time
 }
 
 // Name is the last component of the entry's path, or "" at the root of the share.

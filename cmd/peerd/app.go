@@ -41,8 +41,9 @@ func newApp(e *env) *cli.App {
 		Commands: []*cli.Command{
 			newRun(e), newStatus(e), newPeers(e),
 			newLs(e), newTree(e), newStat(e), newFind(e), newCp(e), newCat(e),
+			newRm(e), newMv(e), newMkdir(e), newVersions(e), newRestore(e), newWatch(e), newLock(e),
 			newLogin(e), newLogout(e), newWhoami(e),
-			newShare(e), newDoctor(e), newVersion(e),
+			newShare(e), newBlock(e), newUnblock(e), newAudit(e), newDoctor(e), newVersion(e),
 			newHelp(e), newCompletion(e), newComplete(e), newDocs(e),
 		},
 		Action: func(c *cli.Context) error {
@@ -65,6 +66,8 @@ func settle(commands []*cli.Command) {
 		c.OnUsageError = usageError
 		if len(c.Subcommands) > 0 {
 			settle(c.Subcommands)
+		}
+		if len(c.Subcommands) > 0 && c.Action == nil {
 			c.Action = func(ctx *cli.Context) error {
 				if ctx.NArg() == 0 {
 					return usage(ctx, "say what to do")
@@ -131,6 +134,22 @@ func refArgument(c *cli.Context, i int) (control.Ref, error) {
 		return control.Ref{}, nil
 	}
 	return control.ParseRef(c.Args().Get(i))
+}
+
+// fileArguments are the arguments from number i to the one before end, which name things in shares.
+func fileArguments(c *cli.Context, i, end int) ([]control.Ref, error) {
+	var refs []control.Ref
+	for ; i < end; i++ {
+		ref, err := refArgument(c, i)
+		if err != nil {
+			return nil, err
+		}
+		if ref.Path == "" {
+			return nil, usage(c, "%s names nothing in a share; that is written //PEER/SHARE/PATH", ref)
+		}
+		refs = append(refs, ref)
+	}
+	return refs, nil
 }
 
 // shareArgument is the one argument, which names a share.

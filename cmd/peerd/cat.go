@@ -18,7 +18,7 @@ func newCat(e *env) *cli.Command {
 		Usage:     "print a file",
 		UsageText: "peerd cat //PEER/SHARE/PATH [--range FROM-TO]",
 		Description: `Writes the bytes of a file to the standard output, each verified before it is written. --range 0-99 are the first
-hundred bytes, --range 100- all from the hundred-and-first on.
+hundred bytes, --range 100- all from the hundred-and-first on. PATH@VERSION is an old version, see "peerd help versions".
 
 Examples:
   peerd cat //anna/docs/todo.txt

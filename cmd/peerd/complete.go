@@ -80,10 +80,10 @@ func (c *completer) complete(words []string) []string {
 	}
 	switch {
 	case awaits != "":
-		return withPrefix(current, optionValues(awaits))
+		return withPrefix(current, c.optionValues(strings.Join(path, " "), awaits))
 	case strings.HasPrefix(current, "-"):
 		return withPrefix(current, optionNames(known))
-	case len(commands) > 0:
+	case len(commands) > 0 && args == 0:
 		return withPrefix(current, commandNames(commands))
 	}
 	return c.argument(strings.Join(path, " "), args, current)
@@ -91,16 +91,25 @@ func (c *completer) complete(words []string) []string {
 
 // argument completes argument number i of a command.
 func (c *completer) argument(command string, i int, current string) []string {
+	all := []string{"cp", "rm", "mv", "mkdir"}                                             // each argument is a remote name
+	first := []string{"ls", "tree", "stat", "cat", "watch", "versions", "restore", "lock"} // the first is
+	versions := []string{"cp", "cat", "restore"}                                           // and takes @VERSION
 	switch {
-	case command == "cp" && !strings.HasPrefix(current, "/"):
+	case (command == "cp" || command == "restore" && i == 1) && !strings.HasPrefix(current, "/"):
 		return nil // a local file
-	case i == 0 && slices.Contains([]string{"ls", "tree", "stat", "cat"}, command), command == "cp", command == "find" && i == 1:
+	case slices.Contains(versions, command) && strings.Contains(current, "@"):
+		return append(c.remote(current, 0), c.versions(current)...)
+	case slices.Contains(all, command), i == 0 && slices.Contains(first, command), (command == "find" || command == "restore") && i == 1:
 		return c.remote(current, 0)
 	case i == 0 && slices.Contains([]string{"login", "logout", "whoami"}, command):
 		return c.remote(current, 2)
-	case i == 0 && slices.Contains([]string{"share set", "share passwd", "share rm"}, command):
+	case i == 0 && slices.Contains([]string{"share set", "share passwd", "share undo", "share rm", "share allow", "share deny", "share resume"}, command):
 		return withPrefix(current, c.shareNames())
-	case i == 1 && command == "share passwd":
+	case i == 1 && slices.Contains([]string{"share allow", "share deny", "share resume"}, command), i == 0 && command == "block":
+		return withPrefix(current, c.peerNames())
+	case i == 0 && command == "unblock":
+		return withPrefix(current, c.blockedNames())
+	case i == 1 && command == "share passwd", i == 2 && command == "share allow":
 		return withPrefix(current, []string{string(control.Read), string(control.Full)})
 	case command == "help":
 		return withPrefix(current, commandNames(c.app.Commands))
@@ -138,6 +147,43 @@ func (c *completer) remote(current string, deepest int) []string {
 	return withPrefix(current, out)
 }
 
+// versions completes the version behind the last @ of a remote name.
+func (c *completer) versions(current string) []string {
+	file := current[:strings.LastIndexByte(current, '@')]
+	ref, err := control.ParseRef(file)
+	if err != nil || ref.Path == "" {
+		return nil
+	}
+	d, err := c.e.daemon()
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for v, err := range d.Versions(c.ctx, ref, false) {
+		if err != nil {
+			break
+		}
+		out = append(out, file+"@"+v.ID)
+	}
+	return withPrefix(current, out)
+}
+
+func (c *completer) peerNames() []string {
+	d, err := c.e.daemon()
+	if err != nil {
+		return nil
+	}
+	peers, err := d.Peers(c.ctx, false)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, p := range peers {
+		out = append(out, p.Name)
+	}
+	return out
+}
+
 func (c *completer) shareNames() []string {
 	d, err := c.e.daemon()
 	if err != nil {
@@ -150,6 +196,26 @@ func (c *completer) shareNames() []string {
 	var out []string
 	for _, s := range shares {
 		out = append(out, s.Name)
+	}
+	return out
+}
+
+func (c *completer) blockedNames() []string {
+	d, err := c.e.daemon()
+	if err != nil {
+		return nil
+	}
+	blocked, err := d.Blocked(c.ctx)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, b := range blocked {
+		if b.Name != "" {
+			out = append(out, b.Name)
+		} else {
+			out = append(out, b.ID)
+		}
 	}
 	return out
 }
@@ -172,8 +238,14 @@ func optionNames(flags []cli.Flag) []string {
 	return out
 }
 
-func optionValues(option string) []string {
+func (c *completer) optionValues(command, option string) []string {
 	switch option {
+	case "peer":
+		return c.peerNames()
+	case "share":
+		if command == "audit" { // else it is a folder
+			return c.shareNames()
+		}
 	case "read", "full":
 		return []string{string(control.Open), string(control.Password), string(control.Closed)}
 	case "advertise":

@@ -38,11 +38,25 @@ Examples:
 
 const bashCompletion = `# bash completion for peerd
 _peerd() {
-    local word
+    local word rest i line=$COMP_LINE cut= words=()
     COMPREPLY=()
+    for ((i = 0; i <= COMP_CWORD; i++)); do # bash cuts words at @ and :, and only the line tells where blanks are
+        word=${COMP_WORDS[i]}
+        rest=${line#"${line%%[![:space:]]*}"}
+        if [[ $i -gt 0 && $rest == "$line" ]]; then
+            words[${#words[@]}-1]+=$word
+        else
+            words+=("$word")
+        fi
+        line=${rest#"$word"}
+    done
+    word=${words[${#words[@]}-1]}
+    if [[ $word != "${COMP_WORDS[COMP_CWORD]}" ]]; then
+        cut=${word%"${word##*[@:]}"} # what stands before the cut is not replaced
+    fi
     while IFS= read -r word; do
-        COMPREPLY+=("$(printf '%q' "$word")")
-    done < <("${COMP_WORDS[0]}" __complete bash "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+        COMPREPLY+=("$(printf '%q' "${word#"$cut"}")")
+    done < <("${COMP_WORDS[0]}" __complete bash "${words[@]:1}" 2>/dev/null)
     if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == */ ]]; then
         compopt -o nospace
     fi

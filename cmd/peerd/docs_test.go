@@ -60,7 +60,8 @@ func TestManualTellsOfJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range []any{control.Status{}, control.Transfer{}, control.Part{}, control.Peer{}, control.PeerShare{}, control.PeerEvent{},
-		control.Entry{}, control.CopyEvent{}, control.CopySource{}, control.Login{}, control.Share{}, control.Finding{}, control.Error{}, build{}} {
+		control.Entry{}, control.CopyEvent{}, control.CopySource{}, control.Login{}, control.Share{}, control.Finding{}, control.Error{}, build{},
+		control.Change{}, control.Version{}, control.FileEvent{}, control.FileLock{}, control.AuditRecord{}, control.AuditReport{}} {
 		typ := reflect.TypeOf(v)
 		for field := range typ.Fields() {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
@@ -122,6 +123,10 @@ func TestArrange(t *testing.T) {
 		{"cp //a/b . -rf --home /h", "--home /h cp -r -f -- //a/b ."},
 		{"cp //a/b -- -r", "cp -- //a/b -r"},
 		{"cp //a/b -", "cp -- //a/b -"},
+		{"lock //a/b -- sh -c x -- y", "lock -- //a/b sh -c x -- y"},
+		{"lock --json //a/b", "--json lock -- //a/b"},
+		{"audit -f verify", "audit verify -f --"},
+		{"audit --since 1h --share verify", "audit --since 1h --share verify --"},
 		{"cat --range 1-2 //a", "cat --range 1-2 -- //a"},
 		{"cat //a --range=1-2", "cat --range=1-2 -- //a"},
 		{"cat //a --range", "cat --range"},

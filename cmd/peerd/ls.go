@@ -16,6 +16,7 @@ import (
 type lsOptions struct {
 	long      bool
 	recursive bool
+	watch     bool
 }
 
 func newLs(e *env) *cli.Command {
@@ -23,18 +24,21 @@ func newLs(e *env) *cli.Command {
 	return &cli.Command{
 		Name:      "ls",
 		Usage:     "list peers, shares, folders",
-		UsageText: "peerd ls [-l] [-R] [//PEER[/SHARE[/PATH]]]",
+		UsageText: "peerd ls [-l] [-R] [--watch] [//PEER[/SHARE[/PATH]]]",
 		Description: `Lists a folder of a share, the shares of a peer, or without an argument all peers and their shares with the right
-that this peer holds in each. Folders have a slash behind their names.
+that this peer holds in each. Folders have a slash behind their names. -l also tells who works on a file just now.
+With --watch nothing is listed, and changes are shown as they happen, as by "peerd watch".
 
 Examples:
   peerd ls
   peerd ls //anna
   peerd ls -l //anna/docs
-  peerd ls -R --json //anna/docs`,
+  peerd ls -R --json //anna/docs
+  peerd ls --watch //anna/docs`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "show kind or right, size and time", Destination: &o.long},
 			&cli.BoolFlag{Name: "recursive", Aliases: []string{"R"}, Usage: "list all below as well", Destination: &o.recursive},
+			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show what changes, until it is stopped", Destination: &o.watch},
 		},
 		Action: func(c *cli.Context) error {
 			if _, err := arguments(c, 0, 1); err != nil {
@@ -43,6 +47,9 @@ Examples:
 			ref, err := refArgument(c, 0)
 			if err != nil {
 				return err
+			}
+			if o.watch {
+				return runWatch(c.Context, e, ref)
 			}
 			return runLs(c.Context, e, o, ref)
 		},
@@ -156,5 +163,9 @@ func longLine(x control.Entry, name string) string {
 	case control.KindFile:
 		size = ui.Size(x.Size)
 	}
-	return fmt.Sprintf("%-5s  %10s  %16s  %s", kind, size, ui.Time(x.ModTime.Time), name)
+	line := fmt.Sprintf("%-5s  %10s  %16s  %s", kind, size, ui.Time(x.ModTime.Time), name)
+	if x.Lock != nil {
+		line += "  open by " + lockText(x.Lock)
+	}
+	return line
 }

@@ -42,6 +42,9 @@ func (e *env) exit(err error) int {
 	if err == nil {
 		return 0
 	}
+	if child, ok := errors.AsType[childStatus](err); ok {
+		return int(child)
+	}
 	e.Error(err)
 	return peer.KindOf(err).ExitStatus()
 }

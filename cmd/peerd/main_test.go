@@ -34,7 +34,9 @@ func TestScripts(t *testing.T) {
 			"status":   status,
 			"stop":     stop,
 			"alone":    alone,
+			"tamper":   tamper,
 			"password": password,
+			"suspend":  suspend,
 			"bytes":    bytes,
 		},
 	})
@@ -65,6 +67,8 @@ func setup(env *testscript.Env) error {
 	env.Setenv("SOCKET", paths.Socket)
 	w := &workgroup{fake: controltest.New()}
 	close(w.fake.Events) // so that watching ends
+	close(w.fake.FileEvents)
+	w.fake.Happened = happened()
 	ctx, cancel := context.WithCancel(context.Background())
 	var served sync.WaitGroup
 	served.Go(func() {
@@ -99,6 +103,33 @@ func stop(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("workgroup")
 // alone sends everybody else home.
 func alone(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Value("workgroup").(*workgroup).fake.Alone()
+}
+
+// tamper changes the audit behind the daemon's back.
+func tamper(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Value("workgroup").(*workgroup).fake.Tamper()
+}
+
+// happened is one of each kind of event.
+func happened() []control.FileEvent {
+	docs := control.Ref{Peer: "anna", Share: "docs"}
+	file := func(name string) control.Entry {
+		return control.Entry{Ref: docs.Join(name), Kind: control.KindFile, Size: 2048, ModTime: controltest.When()}
+	}
+	const bob = "12D3KooWBob55555bob"
+	return []control.FileEvent{
+		{Event: control.FileWatching, Time: controltest.When()},
+		{Event: control.FileCreated, Entry: control.Entry{Ref: docs.Join("new"), Kind: control.KindDir}, Peer: bob, Name: "bob", Time: controltest.When(), Seq: 1},
+		{Event: control.FileChanged, Entry: file("plan.txt"), Time: controltest.When(), Seq: 2},
+		{Event: control.FileMoved, Entry: file("b.txt"), From: docs.Join("a.txt"), Peer: bob, Time: controltest.When(), Seq: 3},
+		{Event: control.FileGap},
+		{Event: control.FileRemoved, Entry: file(controltest.Hostile), Peer: bob, Name: controltest.Hostile, Time: controltest.When(), Seq: 9},
+	}
+}
+
+// suspend SHARE ID has a peer suspended.
+func suspend(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value("workgroup").(*workgroup).fake.Suspend(args[0], args[1])
 }
 
 // password SHARE RIGHT PASSWORD checks what was set.

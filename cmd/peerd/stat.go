@@ -16,7 +16,7 @@ func newStat(e *env) *cli.Command {
 		Usage:     "show all about one file, folder, share or peer",
 		UsageText: "peerd stat //PEER[/SHARE[/PATH]]",
 		Description: `Shows kind, size, time and version of a file or folder, and its BLAKE3 hash when that is known: the one that
-"b3sum FILE" prints.
+"b3sum FILE" prints. If somebody works on the file just now, it says who and since when.
 
 Examples:
   peerd stat //anna/docs/plan.pdf`,
@@ -57,6 +57,9 @@ func runStat(ctx context.Context, e *env, ref control.Ref) error {
 		}
 		if !x.ModTime.IsZero() {
 			add("modified", ui.Time(x.ModTime.Time))
+		}
+		if x.Lock != nil {
+			add("open by", lockText(x.Lock))
 		}
 		add("right", string(x.Right))
 		add("comment", x.Comment)

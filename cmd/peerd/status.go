@@ -87,5 +87,7 @@ func printStatus(e *env, s control.Status) {
 	if len(s.Shares) > 0 {
 		e.Println("")
 		printShares(e, s.Shares)
+		printDevices(e, s.Shares)
+		printState(e, s.Shares)
 	}
 }

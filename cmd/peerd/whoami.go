@@ -14,7 +14,7 @@ func newWhoami(e *env) *cli.Command {
 		Usage:     "show the right held in a share",
 		UsageText: "peerd whoami //PEER/SHARE",
 		Description: `Asks the owner of a share for the right that this peer holds in it: none, read or full, and by what: it is open, or a
-password was given.
+password was given, or the owner allows this device.
 
 Examples:
   peerd whoami //anna/safe`,

@@ -20,8 +20,11 @@ import (
 type Backend interface {
 	Workgroup
 	Files
+	Changes
 	Logins
 	Shares
+	Audit
+	Devices
 }
 
 // Workgroup tells of this peer and of the others.
@@ -37,7 +40,7 @@ type Workgroup interface {
 	Doctor(ctx context.Context) iter.Seq2[Finding, error]
 }
 
-// Files looks at what lies in shares and brings it here.
+// Files looks at what lies in shares and copies it.
 type Files interface {
 	// List yields the peers at the zero Ref, the shares at a peer, and else the entries of a folder, or the one file that
 	// the Ref names. With recursive all below follows as well, parents before children. What can't be entered is
@@ -47,12 +50,38 @@ type Files interface {
 	Stat(ctx context.Context, ref Ref) (Entry, error)
 	// Find yields all below ref whose names match the pattern, see [Match]. Errors are yielded as by List.
 	Find(ctx context.Context, ref Ref, pattern string) iter.Seq2[Entry, error]
-	// Copy brings files here. It calls event for what happens, from any goroutine, never two at a time, and not after it
+	// Copy brings files here, or from here or from a share to a share. It calls event for what happens, from any goroutine, never two at a time, and not after it
 	// returned. One file that fails does not stop the others; the error then says how many failed and has the kind of the first.
 	Copy(ctx context.Context, req CopyRequest, event func(CopyEvent)) error
 	// Cat writes length bytes of a file from offset on, or all the rest if length is negative, each verified before it is
 	// written. A range that reaches beyond the end stops there.
+	// A Ref that ends in @VERSION is an old version of a file, see [SplitVersion].
 	Cat(ctx context.Context, ref Ref, offset, length int64, w io.Writer) error
+	// WatchFiles yields what changes below ref until ctx ends. After a gap it yields a [FileGap]: what was listed before holds
+	// no more.
+	WatchFiles(ctx context.Context, ref Ref) iter.Seq2[FileEvent, error]
+}
+
+// Changes changes what lies in shares. It takes the full right, all but a part of Move and Copy that only reads. What is
+// overwritten or removed stays as a version. Each sequence yields what was done, one [Change] a file or folder; where something
+// could not be done it is yielded with its Error set, and the sequence goes on and ends with an error that says how many failed.
+type Changes interface {
+	// Remove removes files, and with recursive folders.
+	Remove(ctx context.Context, refs []Ref, recursive bool) iter.Seq2[Change, error]
+	// Move moves or renames files and folders, within a share or from one to another.
+	Move(ctx context.Context, req MoveRequest) iter.Seq2[Change, error]
+	// Mkdir makes a folder, and with parents those above it, where one that is there is fine.
+	Mkdir(ctx context.Context, ref Ref, parents bool) error
+	// Versions yields the versions that are kept of a file, newest first; with recursive those of all below a folder, of files
+	// that are gone as well.
+	Versions(ctx context.Context, ref Ref, recursive bool) iter.Seq2[Version, error]
+	// Restore puts a version back, in its place or elsewhere in the share. What is there becomes a version itself.
+	Restore(ctx context.Context, req RestoreRequest) (Change, error)
+	// Lock tells all who look at a file that this peer works on it, until ctx ends. It yields once it is so, and again when
+	// somebody else does too; it forbids nothing.
+	Lock(ctx context.Context, ref Ref) iter.Seq2[FileLock, error]
+	// Undo puts back what a peer changed in a share of this one since a time; see [UndoRequest].
+	Undo(ctx context.Context, req UndoRequest) iter.Seq2[Change, error]
 }
 
 // Logins is about the rights that this peer holds in shares of others.
@@ -77,4 +106,29 @@ type Shares interface {
 	SharePasswd(ctx context.Context, name string, right Right, password string) error
 	// GeneratePassword makes a password that is easy to say and too hard to guess.
 	GeneratePassword(ctx context.Context) (string, error)
+}
+
+// Audit tells of what was done to the shares of this peer.
+type Audit interface {
+	// AuditRecords yields what the audit holds, oldest first, and with Follow what is added until ctx ends.
+	AuditRecords(ctx context.Context, filter AuditFilter) iter.Seq2[AuditRecord, error]
+	// AuditVerify looks at all of the audit. What was changed, removed or put in another order is an error of kind
+	// [peer.Integrity] that says where.
+	AuditVerify(ctx context.Context) (AuditReport, error)
+}
+
+// Devices is about single peers, whatever they know of passwords. A peer is its name if it is known, its ID or the beginning
+// or end of one, or the whole ID of one that was never seen.
+type Devices interface {
+	// ShareAllow gives a peer a right, Read or Full, in a share without a password, in place of one that it was given before.
+	ShareAllow(ctx context.Context, name, peer string, right Right) (Share, error)
+	// ShareDeny takes that from a peer, and refuses it whatever it knows until it is allowed again; without deny it takes
+	// back the latter.
+	ShareDeny(ctx context.Context, name, peer string, deny bool) (Share, error)
+	// ShareResume lets a peer that was suspended have its rights again.
+	ShareResume(ctx context.Context, name, peer string) (Share, error)
+	// Block has this peer have nothing to do with another any more, and without block takes that back.
+	Block(ctx context.Context, peer string, block bool) (Device, error)
+	// Blocked are those that are blocked, sorted by name and ID.
+	Blocked(ctx context.Context) ([]Device, error)
 }

@@ -52,6 +52,34 @@ func TestParseRef(t *testing.T) {
 	}
 }
 
+func TestSplitVersion(t *testing.T) {
+	for _, tc := range []struct{ in, plain, version string }{
+		{"//anna/docs/plan.txt@20261125-204356-9f3c", "//anna/docs/plan.txt", "20261125-204356-9f3c"},
+		{"//anna/docs/a/b@c@20261125-204356-9f3c", "//anna/docs/a/b@c", "20261125-204356-9f3c"},
+		{"//anna/docs/plan.txt", "", ""},
+		{"//anna/docs/plan.txt@", "", ""},
+		{"//anna/docs/plan.txt@20261125-204356-9F3C", "", ""},
+		{"//anna/docs/plan.txt@20261125-204356-9f3c0", "", ""},
+		{"//anna/docs/plan.txt@20261125-204356-9f3c/x", "", ""},
+		{"//anna/docs/@20261125-204356-9f3c", "", ""},
+		{"//anna/docs/a/@20261125-204356-9f3c", "", ""},
+		{"//anna/docs@20261125-204356-9f3c", "", ""},
+		{"//anna@20261125-204356-9f3c", "", ""},
+	} {
+		ref, err := control.ParseRef(tc.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, version, ok := control.SplitVersion(ref)
+		switch {
+		case ok != (tc.version != "") || version != tc.version || ok && plain.String() != tc.plain || !ok && plain != ref:
+			t.Errorf("SplitVersion(%q) = %q, %q, %v", tc.in, plain, version, ok)
+		case ok && control.WithVersion(plain, version) != tc.in:
+			t.Errorf("%q and %q together are %q", plain, version, control.WithVersion(plain, version))
+		}
+	}
+}
+
 func FuzzParseRef(f *testing.F) {
 	for _, s := range []string{"//", "//anna/docs/a/b", "//a//b/../c", "//\u0344/a", "//a\xff/b", "//ａ/ﬁ/e\u0301"} {
 		f.Add(s)

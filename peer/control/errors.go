@@ -9,7 +9,7 @@ import (
 
 // Error is the JSON form of a [peer.Error].
 type Error struct {
-	Kind string `json:"kind"` // failed, usage, not-found, denied, unreachable, conflict, not-running, integrity, busy
+	Kind string `json:"kind"` // failed, usage, not-found, denied, unreachable, conflict, not-running, integrity, busy, full
 	Op   string `json:"op,omitempty"`
 	Path string `json:"path,omitempty"`
 	Text string `json:"text,omitempty"` // the cause
@@ -28,6 +28,7 @@ func kinds() []kindRow {
 		{peer.NotRunning, "not-running", http.StatusServiceUnavailable},
 		{peer.Integrity, "integrity", http.StatusUnprocessableEntity},
 		{peer.Busy, "busy", http.StatusTooManyRequests},
+		{peer.Full, "full", http.StatusInsufficientStorage},
 	}
 }
 

@@ -157,13 +157,19 @@ type Entry struct {
 	Right   Right  `json:"right,omitempty"`   // of a share: the right that this peer holds
 	Comment string `json:"comment,omitempty"` // of a share
 	Error   *Error `json:"error,omitempty"`   // why it could not be entered
+	// Lock says who works on the file just now.
+	Lock *FileLock `json:"lock,omitempty"`
 }
 
-// CopyRequest asks for files of shares.
+// CopyRequest asks for files to be copied: of shares to here, or to a share.
 type CopyRequest struct {
 	Sources List[Ref] `json:"sources"`
+	// Local are sources on this computer, absolute paths, for a copy to a share.
+	Local List[string] `json:"local,omitempty"`
 	// Dest is an absolute local path: a folder to put the sources into, or the name that the one source gets.
-	Dest string `json:"dest"`
+	Dest string `json:"dest,omitempty"`
+	// To is the same in a share, in place of Dest.
+	To Ref `json:"to,omitzero"`
 	// Into says that Dest must be a folder, as it does when the user wrote a slash behind it or named several sources.
 	Into bool `json:"into,omitempty"`
 	// Recursive allows folders among the sources.
@@ -179,12 +185,17 @@ type CopyRequest struct {
 // CopyEvent is one thing that happened in a copy. Bytes, Files and their totals are running sums over the whole copy.
 type CopyEvent struct {
 	Event string `json:"event"`
-	// Source and Dest are the file that the event is about: in file and error events.
+	// Source and Dest are the file that the event is about: in file and error events. A copy to a share has From, where it
+	// comes from this computer, and To.
 	Source Ref    `json:"source,omitzero"`
+	From   string `json:"from,omitempty"`
 	Dest   string `json:"dest,omitempty"`
-	Size   int64  `json:"size,omitempty"`   // of that file, in bytes
-	Root   string `json:"blake3,omitempty"` // of that file, hex, verified
-	Error  *Error `json:"error,omitempty"`
+	To     Ref    `json:"to,omitzero"`
+	// Conflict says that To had moved on, and that what was copied is at To now, beside it.
+	Conflict bool   `json:"conflict,omitempty"`
+	Size     int64  `json:"size,omitempty"`   // of that file, in bytes
+	Root     string `json:"blake3,omitempty"` // of that file, hex, verified
+	Error    *Error `json:"error,omitempty"`
 
 	Bytes      int64 `json:"bytes"`       // fetched and verified, or had
 	Had        int64 `json:"had"`         // of these, those that were here already
@@ -213,6 +224,7 @@ const (
 	CopyProgress = "progress" // at most ten a second
 	CopyFile     = "file"     // a file is whole and has its name
 	CopyError    = "error"    // a file or folder failed; others go on
+	CopySkipped  = "skipped"  // something is left out, as a symbolic link is; Error says why
 	CopyDone     = "done"     // the last event of a copy without errors
 )
 
@@ -236,6 +248,55 @@ type Share struct {
 	Full      Mode   `json:"full"`
 	Temporary bool   `json:"temporary,omitempty"` // offered with --share, for one run
 	Created   Time   `json:"created"`
+
+	// What is said of devices, whatever they know of passwords: who has a right without one, who has none, and who may read
+	// at most for now. Sorted by ID.
+	Allowed   List[Device] `json:"allowed,omitempty"`
+	Denied    List[Device] `json:"denied,omitempty"`
+	Suspended List[Device] `json:"suspended,omitempty"`
+
+	Settings Settings `json:"settings,omitzero"`
+
+	Versions Versions `json:"versions,omitzero"`
+	// Watch says why not all changes on the disk are seen at once, and what to do about it.
+	Watch string `json:"watch,omitempty"`
+}
+
+// Versions is the room that the old versions of a share take.
+type Versions struct {
+	Count int   `json:"count"`
+	Bytes int64 `json:"bytes"`
+}
+
+// Settings are what holds of the room that a share takes, of old versions, and of the brake, set or by default. -1 is without a
+// limit.
+type Settings struct {
+	Quota         int64  `json:"quota,omitempty"`          // bytes of files and versions; 0 is without a limit
+	PeerQuota     int64  `json:"peer_quota,omitempty"`     // bytes that one peer may upload in a day; 0 is without a limit
+	Reserve       *int64 `json:"reserve,omitempty"`        // bytes of the disk that stay free; nil: 1 GiB, or 5 % if that is less
+	VersionsAge   int64  `json:"versions_age,omitempty"`   // seconds
+	VersionsCount int    `json:"versions_count,omitempty"` // of one path
+	VersionsShare int    `json:"versions_share,omitempty"` // percent of the disk
+	Brake         Brake  `json:"brake,omitzero"`
+	// Set are the text forms of those that are not the default, by their names on the command line.
+	Set map[string]string `json:"set,omitempty"`
+}
+
+// Brake is when the full right of a peer is suspended: once it changed more than so many files, and more than that part of all,
+// in that time.
+type Brake struct {
+	Off     bool  `json:"off,omitempty"`
+	Files   int   `json:"files,omitempty"`
+	Percent int   `json:"percent,omitempty"`
+	Window  int64 `json:"window,omitempty"` // seconds
+}
+
+// Device is a peer of which the owner of a share, or of this computer, says something.
+type Device struct {
+	ID    string `json:"id"`
+	Name  string `json:"name,omitempty"`  // its own word, where it is known
+	Right Right  `json:"right,omitempty"` // of one that is allowed
+	Since Time   `json:"since,omitzero"`  // of the others
 }
 
 // Slot sets how a right is had: the mode, and a password if the mode is Password and none is set yet or it shall change.
@@ -261,6 +322,8 @@ type ShareSet struct {
 	Hidden  *bool   `json:"hidden,omitempty"`
 	Read    *Slot   `json:"read,omitempty"`
 	Full    *Slot   `json:"full,omitempty"`
+	// Settings are text forms by name, as of the options of "share set".
+	Settings map[string]string `json:"settings,omitempty"`
 }
 
 // Level says how bad a [Finding] is.

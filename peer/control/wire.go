@@ -39,6 +39,16 @@ const (
 	VerbFind             Verb = "find"
 	VerbCopy             Verb = "copy"
 	VerbCat              Verb = "cat"
+	VerbWatchFiles       Verb = "watch-files"
+	VerbRemove           Verb = "remove"
+	VerbMove             Verb = "move"
+	VerbMkdir            Verb = "mkdir"
+	VerbVersions         Verb = "versions"
+	VerbRestore          Verb = "restore"
+	VerbLock             Verb = "lock"
+	VerbUndo             Verb = "undo"
+	VerbAuditRecords     Verb = "audit-records"
+	VerbAuditVerify      Verb = "audit-verify"
 	VerbLogin            Verb = "login"
 	VerbLogout           Verb = "logout"
 	VerbWhoami           Verb = "whoami"
@@ -48,6 +58,11 @@ const (
 	VerbShareRemove      Verb = "share-remove"
 	VerbSharePasswd      Verb = "share-passwd"
 	VerbGeneratePassword Verb = "generate-password"
+	VerbShareAllow       Verb = "share-allow"
+	VerbShareDeny        Verb = "share-deny"
+	VerbShareResume      Verb = "share-resume"
+	VerbBlock            Verb = "block"
+	VerbBlocked          Verb = "blocked"
 )
 
 // Path is the path of the verb's URL.
@@ -55,7 +70,7 @@ func (v Verb) Path() string { return "/v1/" + string(v) }
 
 // The bodies of the verbs that take more than a [Ref] or a type of their own; those without a body take an empty object.
 type (
-	// RefRequest is the body of stat, logout and whoami.
+	// RefRequest is the body of stat, watch-files, lock, logout and whoami.
 	RefRequest struct {
 		Ref Ref `json:"ref"`
 	}
@@ -63,7 +78,7 @@ type (
 	PeersRequest struct {
 		Ask bool `json:"ask,omitempty"`
 	}
-	// ListRequest is the body of list.
+	// ListRequest is the body of list and versions.
 	ListRequest struct {
 		Ref       Ref  `json:"ref"`
 		Recursive bool `json:"recursive,omitempty"`
@@ -72,6 +87,16 @@ type (
 	FindRequest struct {
 		Ref     Ref    `json:"ref"`
 		Pattern string `json:"pattern"`
+	}
+	// RemoveRequest is the body of remove.
+	RemoveRequest struct {
+		Refs      List[Ref] `json:"refs"`
+		Recursive bool      `json:"recursive,omitempty"`
+	}
+	// MkdirRequest is the body of mkdir.
+	MkdirRequest struct {
+		Ref     Ref  `json:"ref"`
+		Parents bool `json:"parents,omitempty"`
 	}
 	// CatRequest is the body of cat.
 	CatRequest struct {
@@ -98,6 +123,13 @@ type (
 		Name     string `json:"name"`
 		Right    Right  `json:"right"`
 		Password string `json:"password"`
+	}
+	// DeviceRequest is the body of share-allow, with a right, and of share-deny, share-resume and block, with or without undo.
+	DeviceRequest struct {
+		Name  string `json:"name,omitempty"` // of the share
+		Peer  string `json:"peer"`
+		Right Right  `json:"right,omitempty"`
+		Undo  bool   `json:"undo,omitempty"`
 	}
 	// PasswordAnswer answers generate-password.
 	PasswordAnswer struct {

@@ -47,6 +47,9 @@ func (h *Host) connected(_ network.Network, c network.Conn) {
 	if own != nil {
 		own.taken <- l
 	}
+	if !h.gate.Trusts(id) { // it was blocked while it came in, when [Host.Disconnect] could not see it yet
+		h.spawn(func() { c.Close() })
+	}
 	h.log.Debug("connected", "peer", id, "addr", c.RemoteMultiaddr(), "lane", l.lane)
 	for _, f := range callbacks {
 		f(id, c.RemoteMultiaddr(), l.lane == inboundLane)

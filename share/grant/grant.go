@@ -26,16 +26,26 @@ const (
 	MaxTicketLife = 30 * 24 * time.Hour
 )
 
-// Serial tells grants apart. The bytes of an envelope don't: protobuf has many encodings of one message.
+// Serial tells grants apart. The bytes of an envelope don't: protobuf has many encodings of one message. Its first bit says
+// by what the grant was given: 1 if the owner allowed the device, 0 if by a slot.
 type Serial [8]byte
+
+// deviceBit is the first bit of a serial.
+const deviceBit = 0x80
 
 func (s Serial) String() string { return hex.EncodeToString(s[:]) }
 
-// NewSerial draws a serial from random.
-func NewSerial(random io.Reader) (Serial, error) {
+// Device reports whether the grant was given since the owner allowed the device: it holds for as long as that does.
+func (s Serial) Device() bool { return s[0]&deviceBit != 0 }
+
+// NewSerial draws a serial from random, of a grant that was given to a device or by a slot.
+func NewSerial(random io.Reader, device bool) (Serial, error) {
 	var s Serial
 	if _, err := io.ReadFull(random, s[:]); err != nil {
 		return Serial{}, fmt.Errorf("draw a serial: %w", err)
+	}
+	if s[0] &^= deviceBit; device {
+		s[0] |= deviceBit
 	}
 	return s, nil
 }

@@ -291,11 +291,15 @@ func TestEpochs(t *testing.T) {
 }
 
 func TestSerial(t *testing.T) {
-	s, err := NewSerial(bytes.NewReader([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9}))
-	if err != nil || s.String() != "0102030405060708" {
-		t.Errorf("%v, %v", s, err)
+	for want, device := range map[string]bool{"0102030405060708": false, "8102030405060708": true} {
+		for _, first := range []byte{0x01, 0x81} {
+			s, err := NewSerial(bytes.NewReader([]byte{first, 2, 3, 4, 5, 6, 7, 8, 9}), device)
+			if err != nil || s.String() != want || s.Device() != device {
+				t.Errorf("%v, %v, want %s", s, err, want)
+			}
+		}
 	}
-	if _, err := NewSerial(bytes.NewReader([]byte{1})); err == nil {
+	if _, err := NewSerial(bytes.NewReader([]byte{1}), true); err == nil {
 		t.Error("a short source of randomness was enough")
 	}
 }
@@ -304,7 +308,7 @@ func BenchmarkSeal(b *testing.B) {
 	owner, anna := newSomebody(b, crypto.Ed25519), newSomebody(b, crypto.Ed25519)
 	g := valid(anna.id, share.Read)
 	for b.Loop() {
-		serial, err := NewSerial(rand.Reader)
+		serial, err := NewSerial(rand.Reader, false)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -2,8 +2,11 @@
 package offer
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,7 +15,6 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/auth"
 	"github.com/peerd/peerd/share"
-	"github.com/peerd/peerd/share/local"
 	"github.com/peerd/peerd/share/registry"
 	"github.com/peerd/peerd/share/serve"
 )
@@ -20,25 +22,60 @@ import (
 // Offers are the shares of this peer. It is safe for concurrent use.
 type Offers struct {
 	Registry *registry.Registry
+	Hooks    Hooks // set before anything is served
 	log      *slog.Logger
 
-	mu      sync.Mutex
-	folders map[share.ID]*local.FS
+	ctx   context.Context // ends with Close
+	end   context.CancelFunc
+	tasks sync.WaitGroup
+
+	mu     sync.Mutex
+	shared map[share.ID]*files
 }
 
 var _ serve.Offers = (*Offers)(nil)
 
-// New serves what reg names.
+// New serves what reg names, until Close.
 func New(reg *registry.Registry, log *slog.Logger) *Offers {
-	o := &Offers{Registry: reg, log: log, folders: make(map[share.ID]*local.FS)}
-	reg.OnChange(func(before, _ *registry.Share) {
-		if before != nil {
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			delete(o.folders, before.ID)
+	o := &Offers{Registry: reg, log: log, shared: make(map[share.ID]*files)}
+	o.ctx, o.end = context.WithCancel(context.Background())
+	reg.OnChange(func(before, after *registry.Share) {
+		if before == nil {
+			return
+		}
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		switch f := o.shared[before.ID]; {
+		case f == nil:
+		case after == nil:
+			f.close()
+			delete(o.shared, before.ID)
+		case after.Settings != before.Settings:
+			clear(f.brakes)
 		}
 	})
 	return o
+}
+
+// Start finishes what a crash left half done in the shares that others may change, and watches them. What is away is left for when
+// somebody asks for it.
+func (o *Offers) Start() {
+	for _, s := range o.Registry.List() {
+		if s.Slots.Full == registry.ModeNone && !slices.Contains(slices.Collect(maps.Values(s.Peers)), share.Full) {
+			continue
+		}
+		o.tasks.Go(func() {
+			if _, err := o.Edit(serve.Offer{Info: s.Info()}); err != nil {
+				o.log.Warn("a share can't be changed", "share", s.Name, "err", err)
+			}
+		})
+	}
+}
+
+// Close ends the watching of shares. Nothing is served by then.
+func (o *Offers) Close() {
+	o.end()
+	o.tasks.Wait()
 }
 
 // Named finds a share by its name.
@@ -47,12 +84,14 @@ func (o *Offers) Named(name string) (serve.Offer, bool) { return o.offer(o.Regis
 // ByID finds a share by its ID.
 func (o *Offers) ByID(id share.ID) (serve.Offer, bool) { return o.offer(o.Registry.ByID(id)) }
 
-// Listed are the shares that are not hidden.
-func (o *Offers) Listed() ([]share.Info, uint64) {
+// Listed are the shares that are not hidden, as a device is told of them.
+func (o *Offers) Listed(to peer.ID) ([]share.Info, uint64) {
 	var out []share.Info
 	for _, s := range o.Registry.List() {
 		if s.Visible() {
-			out = append(out, s.Info())
+			info := s.Info()
+			info.Open, _ = o.standing(s, to).Free(info.Open)
+			out = append(out, info)
 		}
 	}
 	return out, o.Registry.Revision()
@@ -62,32 +101,23 @@ func (o *Offers) offer(s registry.Share, err error) (serve.Offer, bool) {
 	if err != nil {
 		return serve.Offer{}, false
 	}
-	fs, err := o.folder(s)
+	f, err := o.files(s)
 	if err != nil {
 		o.log.Error("a share can't be served", "share", s.Name, "err", err)
 		return serve.Offer{}, false
 	}
 	return serve.Offer{
-		Info: s.Info(), Hidden: !s.Visible(), Epochs: s.Epochs, FS: fs,
+		Info: s.Info(), Hidden: !s.Visible(), Epochs: s.Epochs, FS: f.fs, Old: o.old(s.ID),
 		Credentials: func() (auth.Credentials, error) { return o.credentials(s.ID) },
+		Standing:    func(who peer.ID) serve.Standing { return o.standing(s, who) },
 	}, true
 }
 
-// folder gives the files of a share, the same for all who ask.
-func (o *Offers) folder(s registry.Share) (*local.FS, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if fs := o.folders[s.ID]; fs != nil {
-		return fs, nil
-	}
-	name := string(s.Name)
-	fs, err := local.New(s.Dir, local.Options{Mount: s.Mount, Skipped: func(path string, why error) {
-		o.log.Debug("left out of a share", "share", name, "path", peer.Quote(path), "why", why)
-	}})
-	if err == nil {
-		o.folders[s.ID] = fs
-	}
-	return fs, err
+// standing is what is said of a device in a share. One that is blocked is denied everywhere.
+func (o *Offers) standing(s registry.Share, who peer.ID) serve.Standing {
+	st := serve.Standing(s.Standing(who))
+	st.Denied = st.Denied || o.Registry.IsBlocked(who)
+	return st
 }
 
 // credentials reads what checks a share's passwords.

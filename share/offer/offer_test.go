@@ -61,7 +61,7 @@ func TestOffersFollowTheRegistry(t *testing.T) {
 	s := add(t, o, registry.Share{Name: "docs", Dir: folder(t), Slots: registry.Slots{Read: registry.ModeOpen}}, "", "")
 	add(t, o, registry.Share{Name: "quiet", Dir: folder(t), Hidden: true}, "", "")
 	add(t, o, registry.Share{Name: "secret$", Dir: folder(t)}, "", "")
-	if listed, _ := o.Listed(); len(listed) != 1 || listed[0].Name != "docs" || listed[0].Open != share.Read {
+	if listed, _ := o.Listed(""); len(listed) != 1 || listed[0].Name != "docs" || listed[0].Open != share.Read {
 		t.Errorf("listed: %+v", listed)
 	}
 	for _, name := range []string{"DOCS", "Quiet", "secret$"} {

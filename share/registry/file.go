@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -19,13 +17,14 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
+	"github.com/peerd/peerd/share/registry/diskfile"
+	"github.com/peerd/peerd/share/setting"
 )
 
 const (
 	fileName    = "registry.json"
 	fileVersion = 1
 	keysName    = "keys"
-	tempMark    = ".tmp-"
 	maxFile     = 64 << 20 // bytes; a registry of 10,000 shares has 20 MiB
 )
 
@@ -37,6 +36,7 @@ type (
 	fileDoc struct {
 		Version int         `json:"version"`
 		Shares  []fileShare `json:"shares"`
+		Blocked []fileMark  `json:"blocked,omitempty"`
 	}
 	fileShare struct {
 		ID      string     `json:"id"`
@@ -49,6 +49,11 @@ type (
 		Read    fileSlot   `json:"read"`
 		Full    fileSlot   `json:"full"`
 		Peers   []filePeer `json:"peers,omitempty"`
+
+		Denied    []fileMark `json:"denied,omitempty"`
+		Suspended []fileMark `json:"suspended,omitempty"`
+
+		Settings map[string]string `json:"settings,omitempty"` // see package setting
 	}
 	fileSlot struct {
 		Mode   string `json:"mode"`
@@ -60,44 +65,45 @@ type (
 		Peer  string `json:"peer"`
 		Right string `json:"right"`
 	}
+	fileMark struct {
+		Peer  string    `json:"peer"`
+		Since time.Time `json:"since"`
+		Name  peer.Name `json:"name,omitempty"` // of one that is blocked
+	}
 )
+
+// content is what the file holds.
+type content struct {
+	items   []item
+	blocked map[peer.ID]Block
+}
 
 func (f files) path() string            { return filepath.Join(f.dir, fileName) }
 func (f files) keys(name string) string { return filepath.Join(f.dir, keysName, name) }
 
-// load reads the file and removes what a crash has left beside it.
-func (f files) load(log *slog.Logger) ([]item, error) {
+// load reads the file, which is nil if there is none, and removes what a crash has left beside it.
+func (f files) load(log *slog.Logger) (c content, b []byte, err error) {
 	for _, dir := range []string{f.dir, f.keys("")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, f.failed("make", err)
+			return c, nil, f.failed("make", err)
 		}
 	}
 	if err := os.Chmod(f.keys(""), 0o700); err != nil { // a restored backup may have opened it
-		return nil, f.failed("close to others", err)
+		return c, nil, f.failed("close to others", err)
 	}
-	f.sweep(f.dir, func(name string) bool { return strings.HasPrefix(name, fileName+tempMark) }, log)
-	b, err := f.read()
+	f.sweep(f.dir, func(name string) bool { return strings.HasPrefix(name, fileName+diskfile.TempMark) }, log)
+	b, err = readLimited(f.path())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // and keys are left alone: the file may come back from a backup
+		return c, nil, nil // and keys are left alone: the file may come back from a backup
 	}
 	if err != nil {
-		return nil, f.failed("read", err)
+		return c, nil, f.failed("read", err)
 	}
-	items, err := decode(b)
-	if err != nil {
-		return nil, f.broken(err)
+	if c, err = decode(b); err != nil {
+		return c, nil, f.broken(err)
 	}
-	f.sweepKeys(items, log)
-	return items, nil
-}
-
-func (f files) read() ([]byte, error) {
-	file, err := os.Open(f.path())
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxFile))
+	f.sweepKeys(c.items, log)
+	return c, b, nil
 }
 
 func (f files) failed(what string, err error) error {
@@ -109,20 +115,8 @@ func (f files) broken(err error) error {
 		Hint: "mend the file or restore it from a backup; or move it away to start without shares"}
 }
 
-// save writes all shares that outlive this run.
-func (f files) save(items []item) error {
-	b, err := encode(items)
-	if err == nil {
-		err = writeFile(f.path(), b)
-	}
-	if err != nil {
-		return f.failed("save", err)
-	}
-	return nil
-}
-
 func (f files) writeKeys(name string, b []byte) error {
-	if err := writeFile(f.keys(name), b); err != nil {
+	if err := diskfile.Write(f.keys(name), b); err != nil {
 		return &peer.Error{Op: "save keys", Path: f.keys(name), Kind: peer.Other, Err: err}
 	}
 	return nil
@@ -154,92 +148,102 @@ func (f files) sweep(dir string, stale func(name string) bool, log *slog.Logger)
 	}
 }
 
-// writeFile puts a file in its place in one step, readable by its owner only: after a crash there is the old one or the new.
-func writeFile(path string, b []byte) (err error) {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, filepath.Base(path)+tempMark) // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			tmp.Close()
-			os.Remove(tmp.Name())
-		}
-	}()
-	if _, err = tmp.Write(b); err != nil {
-		return err
-	}
-	if err = tmp.Sync(); err != nil {
-		return err
-	}
-	if err = tmp.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes a rename last. Windows has no such thing for folders.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func encode(items []item) ([]byte, error) {
+func encode(c content) ([]byte, error) {
 	doc := fileDoc{Version: fileVersion, Shares: []fileShare{}}
-	for _, it := range items {
+	doc.Blocked = blockedMarks(c.blocked)
+	for _, it := range c.items {
 		if it.Ephemeral {
 			continue
 		}
-		s := fileShare{
-			ID: it.ID.String(), Name: it.Name, Dir: it.Dir, Comment: it.Comment, Hidden: it.Hidden, Mount: it.Mount,
-			Created: it.Created,
-			Read:    fileSlot{it.Slots.Read.String(), it.Epochs.Read, it.proofs[0].record, it.proofs[0].file},
-			Full:    fileSlot{it.Slots.Full.String(), it.Epochs.Full, it.proofs[1].record, it.proofs[1].file},
-		}
-		for id, right := range it.Peers {
-			s.Peers = append(s.Peers, filePeer{id.String(), right.String()})
-		}
-		slices.SortFunc(s.Peers, func(a, b filePeer) int { return strings.Compare(a.Peer, b.Peer) })
-		doc.Shares = append(doc.Shares, s)
+		doc.Shares = append(doc.Shares, fileOf(it))
 	}
 	b, err := json.MarshalIndent(doc, "", "  ")
 	return append(b, '\n'), err
 }
 
+func fileOf(it item) fileShare {
+	s := fileShare{
+		ID: it.ID.String(), Name: it.Name, Dir: it.Dir, Comment: it.Comment, Hidden: it.Hidden, Mount: it.Mount,
+		Created: it.Created,
+		Read:    fileSlot{it.Slots.Read.String(), it.Epochs.Read, it.proofs[0].record, it.proofs[0].file},
+		Full:    fileSlot{it.Slots.Full.String(), it.Epochs.Full, it.proofs[1].record, it.proofs[1].file},
+	}
+	for id, right := range it.Peers {
+		s.Peers = append(s.Peers, filePeer{id.String(), right.String()})
+	}
+	slices.SortFunc(s.Peers, func(a, b filePeer) int { return strings.Compare(a.Peer, b.Peer) })
+	s.Denied, s.Suspended = marks(it.Denied), marks(it.Suspended)
+	s.Settings = it.Settings.Texts()
+	return s
+}
+
+func blockedMarks(m map[peer.ID]Block) (out []fileMark) {
+	for id, b := range m {
+		out = append(out, fileMark{id.String(), b.Since, b.Name})
+	}
+	sortMarks(out)
+	return out
+}
+
+func marks(m map[peer.ID]time.Time) (out []fileMark) {
+	for id, since := range m {
+		out = append(out, fileMark{Peer: id.String(), Since: since})
+	}
+	sortMarks(out)
+	return out
+}
+
+func sortMarks(m []fileMark) {
+	slices.SortFunc(m, func(a, b fileMark) int { return strings.Compare(a.Peer, b.Peer) })
+}
+
 // decode is strict: what it does not know it would lose on the next save.
-func decode(b []byte) ([]item, error) {
+func decode(b []byte) (content, error) {
+	var c content
 	var head struct{ Version int }
 	if err := json.Unmarshal(b, &head); err != nil {
-		return nil, err
+		return c, err
 	}
 	if head.Version != fileVersion {
-		return nil, fmt.Errorf("it is of version %d, this peerd knows version %d", head.Version, fileVersion)
+		return c, fmt.Errorf("it is of version %d, this peerd knows version %d", head.Version, fileVersion)
 	}
 	var doc fileDoc
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&doc); err != nil {
-		return nil, err
+		return c, err
 	}
-	items := make([]item, 0, len(doc.Shares))
 	for _, s := range doc.Shares {
 		it, err := s.item()
 		if err != nil {
-			return nil, fmt.Errorf("share %q: %w", s.Name, err)
+			return c, fmt.Errorf("share %q: %w", s.Name, err)
 		}
-		items = append(items, it)
+		c.items = append(c.items, it)
 	}
-	return items, nil
+	if len(doc.Blocked) > MaxBlocked {
+		return c, fmt.Errorf("more than %d peers are blocked", MaxBlocked)
+	}
+	for _, m := range doc.Blocked {
+		id, err := m.id()
+		if err != nil {
+			return c, err
+		}
+		if m.Name != "" {
+			if _, err := peer.ParseName(string(m.Name)); err != nil {
+				return c, err
+			}
+		}
+		put(&c.blocked, id, Block{Name: m.Name, Since: m.Since})
+	}
+	return c, nil
+}
+
+func (m fileMark) id() (peer.ID, error) {
+	id, err := peer.ParseID(m.Peer)
+	if err == nil {
+		err = checkID(id)
+	}
+	return id, err
 }
 
 func (s fileShare) item() (it item, err error) {
@@ -249,6 +253,9 @@ func (s fileShare) item() (it item, err error) {
 	}
 	if n, err := hex.Decode(it.ID[:], []byte(s.ID)[:min(len(s.ID), 2*len(it.ID))]); err != nil || n != len(it.ID) || len(s.ID) != 2*n {
 		return it, fmt.Errorf("%q is no ID", s.ID)
+	}
+	if it.Settings, err = setting.Parse(s.Settings); err != nil {
+		return it, err
 	}
 	for i, slot := range []fileSlot{s.Read, s.Full} {
 		if *it.Slots.at(slots[i]), err = ParseMode(slot.Mode); err != nil {
@@ -268,10 +275,16 @@ func (s fileShare) item() (it item, err error) {
 		if err != nil {
 			return it, err
 		}
-		if it.Peers == nil {
-			it.Peers = map[peer.ID]share.Right{}
+		put(&it.Peers, id, right)
+	}
+	for into, from := range map[*map[peer.ID]time.Time][]fileMark{&it.Denied: s.Denied, &it.Suspended: s.Suspended} {
+		for _, m := range from {
+			id, err := m.id()
+			if err != nil {
+				return it, err
+			}
+			put(into, id, m.Since)
 		}
-		it.Peers[id] = right
 	}
 	return it, nil
 }

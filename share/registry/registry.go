@@ -3,6 +3,9 @@
 //
 // It is one file, registry.json, with a folder keys/ beside it. What proves a password (OPAQUE records) is in the file, the
 // keys that it needs are apart, so that the file alone, or a backup of it, is no start for guessing. Both are opaque here.
+//
+// A second file, registry.seal, tells the registry that was written last from any other. All that was granted ends where another
+// is found: what came back from a backup brings no right back.
 package registry
 
 import (
@@ -30,8 +33,10 @@ type Options struct {
 	Own []string
 	// Home is the user's home folder, which is never shared as a whole; by default os.UserHomeDir.
 	Home string
-	// Log is told of leftovers that were removed. By default nobody is.
+	// Log is told of leftovers that were removed, and of rights that ended. By default nobody is.
 	Log *slog.Logger
+	// Now is the time when a registry is opened or saved; by default [time.Now].
+	Now func() time.Time
 }
 
 // Registry is the shares of this peer. It may be used from several goroutines.
@@ -40,10 +45,13 @@ type Registry struct {
 	opt   Options
 
 	change sync.Mutex // held over a change and its listeners, so that those see changes in order
+	seal   sealer     // guarded by change
 
-	mu        sync.RWMutex // guards what follows
-	items     []item       // sorted by fold key of the name
+	mu        sync.RWMutex      // guards what follows
+	items     []item            // sorted by fold key of the name
+	blocked   map[peer.ID]Block // replaced, never changed
 	listeners map[*func(before, after *Share)]bool
+	blocking  map[*func(who peer.ID, blocked bool)]bool
 }
 
 // item is a share with what proves its passwords. Items are replaced, never changed.
@@ -70,18 +78,43 @@ func Open(dir string, opt Options) (*Registry, error) {
 	if opt.Home == "" {
 		opt.Home, _ = os.UserHomeDir() // without one there is nothing to watch for
 	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
 	opt.Own = append(slices.Clone(opt.Own), dir)
-	r := &Registry{files: files{dir}, opt: opt, listeners: map[*func(_, _ *Share)]bool{}}
-	items, err := r.files.load(opt.Log)
+	r := &Registry{files: files{dir}, opt: opt, listeners: map[*func(_, _ *Share)]bool{}, blocking: map[*func(peer.ID, bool)]bool{}}
+	c, raw, err := r.files.load(opt.Log)
 	if err != nil {
 		return nil, err
 	}
-	for _, it := range items {
+	for _, it := range c.items {
 		if err := r.load(it); err != nil {
 			return nil, r.files.broken(err)
 		}
 	}
-	return r, nil
+	r.blocked = c.blocked
+	r.seal = sealer{files: r.files, log: opt.Log}
+	r.seal.open()
+	return r, r.checkSeal(raw)
+}
+
+// checkSeal ends all that was granted if the file, which holds raw, is not the one that was written last.
+func (r *Registry) checkSeal(raw []byte) error {
+	why := ""
+	if raw != nil {
+		why = r.seal.foreign(raw)
+	}
+	switch {
+	case why != "":
+		r.opt.Log.Warn("registry: this file is not the one that peerd wrote last, so all logins and grants of before are over",
+			"file", r.files.path(), "why", why)
+		safe := r.seal.last.safe(content{r.items, r.blocked}, r.opt.Now())
+		r.items, r.blocked = safe.items, safe.blocked
+		return r.save(safe)
+	case r.seal.last.Next != nil && raw != nil: // a crash came before the last word
+		return r.seal.finish(raw)
+	}
+	return nil
 }
 
 // load takes an item from the file, after the same checks as a new one: somebody may have edited it. Its folder need not be
@@ -133,9 +166,9 @@ func (r *Registry) Add(s Share, sec Secrets, now time.Time) (Share, error) {
 	return s.clone(), nil
 }
 
-// Set changes a share: edit is given a copy, and may change all but ID, Created, Epochs, Mount and Ephemeral. Who loses a right
-// by it, since a slot was closed or got a password or a peer was taken out or lowered, loses all that was granted: the epoch of
-// the right rises. edit must not use the registry.
+// Set changes a share: edit is given a copy, and may change all but ID, Created, Epochs, Mount and Ephemeral. Where a slot was
+// closed or got a password, all that was granted of its right is lost: the epoch of the right rises. edit must not use the
+// registry.
 func (r *Registry) Set(id share.ID, edit func(*Share), now time.Time) (Share, error) {
 	r.change.Lock()
 	defer r.change.Unlock()
@@ -226,7 +259,7 @@ func (r *Registry) commit(before, after *item) error {
 		items = with(items, *after)
 	}
 	if (before == nil || !before.Ephemeral) && (after == nil || !after.Ephemeral) {
-		if err := r.files.save(items); err != nil {
+		if err := r.save(content{items, r.Blocked()}); err != nil {
 			return err
 		}
 		r.files.sweepKeys(items, r.opt.Log)
@@ -291,13 +324,19 @@ func (r *Registry) Secret(id share.ID, slot share.Right) (Secret, error) {
 	return Secret{Keys: slices.Clone(keys), Record: slices.Clone(p.record)}, nil
 }
 
-// Revision is another number whenever what other peers may see of the shares is another: names, comments, what is open; not
-// what is hidden. It is made from just that, so it is the same after a restart.
+// Revision is another number whenever what other peers may see of the shares is another: names, comments, what is open to all
+// and to each of them; not what is hidden. It is made from just that, so it is the same after a restart.
 func (r *Registry) Revision() uint64 {
 	h := sha256.New()
 	for _, it := range r.snapshot() {
 		if info := it.Info(); it.Visible() {
 			fmt.Fprintf(h, "%s %q %q %s\n", info.ID, info.Name, info.Comment, info.Open)
+			for _, who := range slices.Sorted(maps.Keys(it.Peers)) {
+				fmt.Fprintf(h, "%s %s\n", who, it.Peers[who])
+			}
+			for _, who := range slices.Sorted(maps.Keys(it.Denied)) {
+				fmt.Fprintf(h, "%s denied\n", who)
+			}
 		}
 	}
 	return binary.BigEndian.Uint64(h.Sum(nil))
@@ -316,6 +355,8 @@ func (r *Registry) OnChange(f func(before, after *Share)) (stop func()) {
 		delete(r.listeners, &f)
 	}
 }
+
+func (r *Registry) save(c content) error { return r.seal.save(c, r.opt.Now()) }
 
 func (r *Registry) snapshot() []item {
 	r.mu.RLock()

@@ -138,7 +138,7 @@ func TestAdd(t *testing.T) {
 
 func TestAddRefuses(t *testing.T) {
 	r := reopen(t, state(t))
-	taken := add(t, r, Share{Name: "Straße"})
+	taken, anna := add(t, r, Share{Name: "Straße"}), somebody(t)
 	for _, c := range []struct {
 		what  string
 		share Share
@@ -155,6 +155,8 @@ func TestAddRefuses(t *testing.T) {
 		{"password and none", Share{Name: "x", Slots: Slots{Read: ModePassword}}, peer.Usage},
 		{"no such mode", Share{Name: "x", Slots: Slots{Full: 7}}, peer.Usage},
 		{"a peer without a right", Share{Name: "x", Peers: map[peer.ID]share.Right{somebody(t): share.None}}, peer.Usage},
+		{"a peer that is allowed and denied", Share{Name: "x", Peers: map[peer.ID]share.Right{anna: share.Read}, Denied: map[peer.ID]time.Time{anna: start}}, peer.Usage},
+		{"a denied peer that is none", Share{Name: "x", Denied: map[peer.ID]time.Time{"nobody": start}}, peer.Usage},
 		{"a peer that is none", Share{Name: "x", Peers: map[peer.ID]share.Right{"nobody": share.Read}}, peer.Usage},
 	} {
 		c.share.Dir = folder(t)
@@ -185,9 +187,13 @@ func TestEpochs(t *testing.T) {
 		{"both closed", slots(ModeNone, ModeNone), true, true},
 		{"a peer more", func(s *Share) { s.Peers[somebody(t)] = share.Full }, false, false},
 		{"a reader may write", func(s *Share) { s.Peers[ben] = share.Full }, false, false},
-		{"a writer may only read", func(s *Share) { s.Peers[anna] = share.Read }, false, true},
-		{"a reader is out", func(s *Share) { delete(s.Peers, ben) }, true, false},
-		{"a writer is out", func(s *Share) { delete(s.Peers, anna) }, true, true},
+		{"a writer may only read", func(s *Share) { s.Peers[anna] = share.Read }, false, false},
+		{"a reader is out", func(s *Share) { delete(s.Peers, ben) }, false, false},
+		{"a writer is denied", func(s *Share) {
+			delete(s.Peers, anna)
+			s.Denied = map[peer.ID]time.Time{anna: start}
+		}, false, false},
+		{"a writer is suspended", func(s *Share) { s.Suspended = map[peer.ID]time.Time{anna: start} }, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := state(t)
@@ -314,7 +320,7 @@ func TestRevision(t *testing.T) {
 	dir := state(t)
 	r := reopen(t, dir)
 	seen := map[uint64]string{r.Revision(): "nothing"}
-	s := add(t, r, Share{Name: "s"})
+	s, anna := add(t, r, Share{Name: "s"}), somebody(t)
 	var hidden Share
 	set := func(id share.ID, edit func(*Share)) { must(t, second(r.Set(id, edit, start))) }
 	for _, c := range []struct {
@@ -326,9 +332,12 @@ func TestRevision(t *testing.T) {
 		{"a hidden share", false, func() { hidden = add(t, r, Share{Name: "h", Hidden: true}) }},
 		{"one that hides itself", false, func() { add(t, r, Share{Name: "backup$"}) }},
 		{"a hidden share changed", false, func() { set(hidden.ID, func(s *Share) { s.Comment = "x" }) }},
-		{"a peer, a folder", false, func() {
-			set(s.ID, func(s *Share) { s.Peers, s.Dir = map[peer.ID]share.Right{somebody(t): share.Read}, folder(t) })
-		}},
+		{"a folder", false, func() { set(s.ID, func(s *Share) { s.Dir = folder(t) }) }},
+		{"a peer", true, func() { must(t, second(r.Allow(s.ID, anna, share.Read, start))) }},
+		{"a peer may more", true, func() { must(t, second(r.Allow(s.ID, anna, share.Full, start))) }},
+		{"a peer is suspended", false, func() { must(t, r.Suspend(s.ID, anna, start)) }},
+		{"a peer is denied", true, func() { must(t, second(r.Deny(s.ID, anna, start))) }},
+		{"a peer of a hidden share", false, func() { must(t, second(r.Allow(hidden.ID, anna, share.Read, start))) }},
 		{"a password", false, func() { must(t, second(r.SetSecret(s.ID, share.Full, secret("x"), ModePassword, start))) }},
 		{"a comment", true, func() { set(s.ID, func(s *Share) { s.Comment = "c" }) }},
 		{"a name", true, func() { set(s.ID, func(s *Share) { s.Name = "t" }) }},

@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -12,12 +13,13 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
+	"github.com/peerd/peerd/share/setting"
 )
 
 // Limits of a share.
 const (
 	MaxComment = 256  // bytes
-	MaxPeers   = 1024 // peers that a share names
+	MaxPeers   = 1024 // peers that a share allows, and those that it denies, and those that it suspends
 )
 
 // Mode is what a slot asks for.
@@ -111,8 +113,11 @@ type Share struct {
 	Hidden  bool   // beside names that hide themselves, see [Share.Visible]
 	Slots   Slots
 	// Peers have a right without a password, whatever the slots say.
-	Peers  map[peer.ID]share.Right
-	Epochs grant.Epochs
+	Peers map[peer.ID]share.Right
+	// Denied have none, whatever they know, and Suspended read at most; since when.
+	Denied, Suspended map[peer.ID]time.Time
+	Settings          setting.Settings
+	Epochs            grant.Epochs
 	// Mount says that Dir was a mount point when it was shared, so that it counts only while something is mounted there.
 	Mount     bool
 	Ephemeral bool // for this run only: never saved
@@ -128,7 +133,7 @@ func (s Share) Info() share.Info {
 }
 
 func (s Share) clone() Share {
-	s.Peers = maps.Clone(s.Peers)
+	s.Peers, s.Denied, s.Suspended = maps.Clone(s.Peers), maps.Clone(s.Denied), maps.Clone(s.Suspended)
 	return s
 }
 
@@ -156,7 +161,7 @@ func (s Share) check(proofs [2]proof) error {
 		err = errors.New("its folder has a name that is not UTF-8")
 	case s.Comment != "" && peer.CheckText(s.Comment, MaxComment) != nil:
 		err = fmt.Errorf("its comment: %w", peer.CheckText(s.Comment, MaxComment))
-	case len(s.Peers) > MaxPeers:
+	case max(len(s.Peers), len(s.Denied), len(s.Suspended)) > MaxPeers:
 		err = fmt.Errorf("it names more than %d peers", MaxPeers)
 	}
 	for i, right := range slots {
@@ -165,8 +170,15 @@ func (s Share) check(proofs [2]proof) error {
 		}
 	}
 	for id, right := range s.Peers {
-		if _, idErr := peer.ParseID(id.String()); idErr != nil || right != share.Read && right != share.Full {
-			err = errors.New("it names a peer that is none, or without a right")
+		if _, denied := s.Denied[id]; denied || right != share.Read && right != share.Full {
+			err = errors.New("it names a peer without a right, or one that is denied as well")
+		}
+	}
+	for _, ids := range []iter.Seq[peer.ID]{maps.Keys(s.Peers), maps.Keys(s.Denied), maps.Keys(s.Suspended)} {
+		for id := range ids {
+			if idErr := checkID(id); idErr != nil {
+				err = idErr
+			}
 		}
 	}
 	if err != nil {
@@ -175,16 +187,12 @@ func (s Share) check(proofs [2]proof) error {
 	return nil
 }
 
-// lost gives the rights that somebody has lost from one state of a share to the next.
+// lost gives the rights that came to an end by a slot from one state of a share to the next. What is said of a device ends
+// no right of others, so it is looked at whenever the device asks.
 func lost(before, after Share) (rights []share.Right) {
 	for _, right := range slots {
 		was, is := before.Slots.Of(right), after.Slots.Of(right)
-		closed := was != ModeNone && is != ModeOpen && was != is
-		for id, had := range before.Peers {
-			has := after.Peers[id]
-			closed = closed || had >= right && has < right
-		}
-		if closed {
+		if was != ModeNone && is != ModeOpen && was != is {
 			rights = append(rights, right)
 		}
 	}

@@ -61,8 +61,9 @@ type Access struct {
 	Share share.ID
 	Name  string // as the user wrote it
 	Right share.Right
-	By    string    // "open" or "password"
-	Until time.Time // when the password will be asked for again; zero when it never is
+	Login share.Right // what the password was for, which is more than Right while the owner suspends this peer; else none
+	By    string      // "open", "device" or "password"
+	Until time.Time   // when the password will be asked for again; zero when it never is
 }
 
 // NewClient makes a Client of the peer self, which keeps what logins give in tickets.
@@ -158,7 +159,7 @@ func (c *Client) Login(ctx context.Context, id peer.ID, name string, password au
 	if err != nil || t.Holder != c.self || t.Share != access.Share || t.Right != h.access.Right {
 		return Access{}, &peer.Error{Op: "login", Kind: peer.Integrity, Err: errors.New("the ticket is not for us")}
 	}
-	h.access.Until = t.Expires
+	h.access.Until, h.access.Login = t.Expires, t.Right
 	err = c.tickets.put(saved{Peer: id, Name: name, Share: t.Share, Right: t.Right, Until: t.Expires, Sealed: result.Ticket})
 	return h.access, err
 }
@@ -219,7 +220,7 @@ func (c *Client) held(id peer.ID, name string) *held {
 	return h
 }
 
-// Access gives the right that this peer has in a share: by what a login gave, else by what is open to all. An error of
+// Access gives the right that this peer has in a share: by what a login gave, else by what is allowed to it or open to all. An error of
 // kind [peer.Denied] means that there is none.
 func (c *Client) Access(ctx context.Context, id peer.ID, name string) (Access, error) {
 	h, err := c.enter(ctx, id, name)
@@ -274,7 +275,7 @@ func (c *Client) renew(ctx context.Context, h *held, id peer.ID, name string) er
 		hello := &sharepb.AuthHello{Share: name, How: &sharepb.AuthHello_Ticket{Ticket: t.Sealed}}
 		sealed, err := c.ask(ctx, id, hello)
 		if err == nil {
-			return c.accept(h, Access{Peer: id, Share: t.Share, Name: name, By: "password", Until: t.Until}, sealed)
+			return c.accept(h, Access{Peer: id, Share: t.Share, Name: name, By: "password", Login: t.Right, Until: t.Until}, sealed)
 		}
 		if peer.KindOf(err) != peer.Denied {
 			return err
@@ -319,6 +320,9 @@ func (c *Client) accept(h *held, a Access, sealed []byte) error {
 		return &peer.Error{Op: "login", Kind: peer.Integrity, Err: fmt.Errorf("the grant does not hold: %w", err)}
 	}
 	a.Share, a.Right = g.Share, g.Right
+	if g.Serial.Device() {
+		a.By, a.Until = "device", time.Time{}
+	}
 	// By our own clock, whatever the owner's says: its grant lives as long as it says from now on.
 	life := g.Expires.Sub(g.NotBefore)
 	h.access, h.sealed, h.fresh, h.over = a, sealed, c.now().Add(life*3/4), c.now().Add(life)

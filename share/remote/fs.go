@@ -170,7 +170,6 @@ func (a *answer) entry(m *sharepb.Entry) (share.Entry, error) {
 	if err != nil {
 		return share.Entry{}, &peer.Error{Kind: peer.Integrity, Err: err, Hint: "the peer sends names that can't be"}
 	}
-	e := share.Entry{Path: path, Kind: share.EntryKind(m.Kind), Size: m.Size, ModTime: time.Unix(0, m.ModTime), Exec: m.Exec}
 	fits := false
 	switch depth := len(m.Path); a.verb {
 	case sharepb.Verb_VERB_STAT:
@@ -180,22 +179,39 @@ func (a *answer) entry(m *sharepb.Entry) (share.Entry, error) {
 	case sharepb.Verb_VERB_WALK:
 		fits = depth > 0
 	}
-	if !fits || (e.Kind != share.File && e.Kind != share.Dir) || m.Size < 0 || len(m.Version) != len(e.Version) {
+	if !fits {
 		return share.Entry{}, a.fs.lie(path, "an entry of its list makes no sense")
 	}
 	if a.last != nil && slices.Compare(a.last, m.Path) >= 0 {
 		return share.Entry{}, a.fs.lie(path, "its list is out of order")
 	}
 	a.last = m.Path
+	return a.fs.checked(path, m)
+}
+
+// checked is an entry that makes sense.
+func (f *FS) checked(path share.Path, m *sharepb.Entry) (share.Entry, error) {
+	e := share.Entry{Path: path, Kind: share.EntryKind(m.Kind), Size: m.Size, ModTime: time.Unix(0, m.ModTime), Exec: m.Exec}
+	if (e.Kind != share.File && e.Kind != share.Dir) || m.Size < 0 || len(m.Version) != len(e.Version) {
+		return share.Entry{}, f.lie(path, "an entry of its list makes no sense")
+	}
 	copy(e.Version[:], m.Version)
+	if m.Lock != nil {
+		id, err := peer.ParseID(m.Lock.Peer)
+		if err != nil {
+			return share.Entry{}, f.lie(path, "somebody works on it who can't be")
+		}
+		e.Lock = &share.Lock{Peer: id, Name: peer.CleanName(m.Lock.Name, peer.Name(peer.Short(id))), Since: time.Unix(0, m.Lock.Since)}
+	}
 	return e, nil
 }
 
 func (f *FS) lie(p share.Path, what string) error {
-	return &peer.Error{Path: f.full(p), Kind: peer.Integrity, Err: errors.New("the peer's answer can't be true: " + what)}
+	return &peer.Error{Path: f.Full(p), Kind: peer.Integrity, Err: errors.New("the peer's answer can't be true: " + what)}
 }
 
-func (f *FS) full(p share.Path) string {
+// Full is a path in the share as it is called in messages.
+func (f *FS) Full(p share.Path) string {
 	if p.IsRoot() {
 		return f.label
 	}
@@ -211,11 +227,11 @@ func (f *FS) located(err error, p share.Path) error {
 	case e.Kind == peer.Denied:
 		return Revoked(f.label)
 	}
-	return &peer.Error{Op: e.Op, Path: f.full(p), Kind: e.Kind, Err: e.Err, Hint: e.Hint}
+	return &peer.Error{Op: e.Op, Path: f.Full(p), Kind: e.Kind, Err: e.Err, Hint: e.Hint}
 }
 
 // Revoked is the error of a right that was there and is no more.
 func Revoked(label string) error {
-	return &peer.Error{Path: label, Kind: peer.Denied, Err: errors.New("the right to this share ended, as by a new password"),
+	return &peer.Error{Path: label, Kind: peer.Denied, Err: errors.New("the right to this share ended, as by a new password, or since too much was changed at once"),
 		Hint: `run "peerd login ` + label + `"`}
 }

@@ -9,13 +9,14 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/audit"
 	"github.com/peerd/peerd/peer/auth"
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/sharepb"
 )
 
-// AuthProtocol lets a peer in to a share: by what is open, by a ticket, or by a password.
+// AuthProtocol lets a peer in to a share: by what is open to all or allowed to the device, by a ticket, or by a password.
 //
 //	C→S AuthHello{share, how}
 //	password: S→C AuthShare{id}, C→S AuthMessage{KE1}, S→C AuthMessage{KE2}, C→S AuthMessage{KE3}
@@ -68,22 +69,32 @@ func (d *Doorman) run(hello *sharepb.AuthHello, in *wire.Reader, st peer.Stream)
 	switch how := hello.How.(type) {
 	case *sharepb.AuthHello_Ticket:
 		g, err := d.gate.exchange(how.Ticket, st.Peer())
+		d.gate.let(st.Peer(), audit.KindGrant, hello.Share, g, err)
 		return &sharepb.AuthResult{Grant: g}, err
 	case *sharepb.AuthHello_Open:
-		o, ok := d.gate.offers.Named(hello.Share)
-		if !ok || o.Open == share.None {
-			return nil, refused()
-		}
-		g, err := d.gate.sealGrant(o, st.Peer(), o.Open)
+		g, err := d.gate.enterFree(hello.Share, st.Peer())
+		d.gate.let(st.Peer(), audit.KindGrant, hello.Share, g, err)
 		return &sharepb.AuthResult{Grant: g}, err
 	case *sharepb.AuthHello_Password:
-		return d.password(hello.Share, in, st)
+		result, err := d.password(hello.Share, in, st)
+		told := err
+		switch {
+		case errors.Is(err, errThrottled):
+			told = &peer.Error{Kind: peer.Denied, Err: errThrottled}
+		case err != nil: // who breaks off before the last message has guessed as well
+			told = &peer.Error{Kind: peer.Denied, Err: errors.New("no such password")}
+		}
+		d.gate.let(st.Peer(), audit.KindLogin, hello.Share, result.GetGrant(), told)
+		return result, err
 	}
 	return nil, &peer.Error{Op: "login", Kind: peer.Usage, Err: errors.New("it does not say how")}
 }
 
-// errAnswered ends a run that was refused in its midst, and the other side told so.
-var errAnswered = errors.New("refused")
+// errAnswered ends a run that was refused in its midst, and the other side told so; errThrottled says why, if it is so.
+var (
+	errAnswered  = errors.New("refused")
+	errThrottled = errors.New("too many guesses, it has to wait")
+)
 
 // refuse tells the other side, in place of KE2, that it can't go on.
 func refuse(st peer.Stream, wait time.Duration) error {
@@ -93,6 +104,9 @@ func refuse(st peer.Stream, wait time.Duration) error {
 	}
 	if err := wire.WriteMsg(st, &sharepb.AuthMessage{Refused: result}); err != nil {
 		return err
+	}
+	if wait > 0 {
+		return errors.Join(errAnswered, errThrottled)
 	}
 	return errAnswered
 }
@@ -118,6 +132,9 @@ func (d *Doorman) password(name string, in *wire.Reader, st peer.Stream) (*share
 	// Read from the disk no sooner than here: how long that takes tells a share that is there from one that is not, and
 	// up to here anybody may ask as often as they like.
 	credentials := d.dummy.Credentials()
+	if known && o.of(st.Peer()).Denied {
+		known = false // for a device that is denied no password is the right one
+	}
 	if known {
 		var err error
 		if credentials, err = o.Credentials(); err != nil {
@@ -138,15 +155,15 @@ func (d *Doorman) password(name string, in *wire.Reader, st peer.Stream) (*share
 	if err != nil || !known {
 		return nil, refused()
 	}
-	// A password that was changed while this login ran is no way in any more.
+	// A password that was changed while this login ran is no way in any more, nor is any for a device that was denied.
 	now, ok := d.gate.offers.ByID(id)
 	right := rightOf(slot)
-	if !ok || now.Epochs.Of(right) != o.Epochs.Of(right) {
+	if !ok || now.Epochs.Of(right) != o.Epochs.Of(right) || now.of(st.Peer()).Denied {
 		return nil, refused()
 	}
 	d.throttle.Succeed(d.gate.now(), run, slot)
 	result := new(sharepb.AuthResult)
-	if result.Grant, err = d.gate.sealGrant(o, st.Peer(), right); err != nil {
+	if result.Grant, err = d.gate.sealGrant(o, st.Peer(), right, false); err != nil {
 		return nil, err
 	}
 	result.Ticket, err = d.gate.sealTicket(o, st.Peer(), right)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/audit"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/serve"
@@ -17,7 +18,10 @@ type Bytes struct{ gate *Gate }
 // NewBytes makes the authorizer of a gate.
 func NewBytes(gate *Gate) *Bytes { return &Bytes{gate} }
 
-var _ serve.Authorizer = (*Bytes)(nil)
+var (
+	_ serve.Authorizer = (*Bytes)(nil)
+	_ serve.Ender      = bytesPass{}
+)
 
 // Enter opens what a peer shows as its grant for a share.
 func (b *Bytes) Enter(sealed []byte, holder peer.ID, id transfer.ShareID) (serve.Pass, error) {
@@ -36,6 +40,9 @@ func (p bytesPass) Check() error {
 	return err
 }
 
+// OnEnd says when bytes may be read no more.
+func (p bytesPass) OnEnd(end func()) (stop func()) { return p.Pass.OnEnd(share.Read, end) }
+
 // Owner is this peer itself.
 func (p bytesPass) Owner() peer.ID { return p.gate.self }
 
@@ -48,8 +55,12 @@ func (p bytesPass) Secret() []byte {
 	return p.gate.secret(o)
 }
 
-// Open opens a file of the share, as it is now.
+// Open opens a file of the share, as it is now, or an old version of one, which takes the full right: what was removed was
+// removed on purpose.
 func (p bytesPass) Open(ctx context.Context, components []string, _ transfer.Version) (serve.File, error) {
+	if rest, version, ok := share.CutVersion(components); ok {
+		return p.old(ctx, rest, version)
+	}
 	o, err := p.Allow(share.Read)
 	if err != nil {
 		return nil, err
@@ -60,18 +71,78 @@ func (p bytesPass) Open(ctx context.Context, components []string, _ transfer.Ver
 	}
 	f, err := o.FS.Open(ctx, path)
 	if err != nil {
-		return nil, fileError(err)
+		return nil, FileError(err)
 	}
 	if err := settle(ctx, path, f); err != nil {
 		f.Close()
 		return nil, err
 	}
-	return openFile{f}, nil
+	return &givenFile{openFile: openFile{f}, pass: p.Pass, offer: o, path: path, kind: audit.KindRead}, nil
 }
 
-// fileError is what a peer is told of a file that its owner's system does not let us read. [peer.Denied] is about rights
+func (p bytesPass) old(ctx context.Context, components []string, version string) (serve.File, error) {
+	o, err := p.Allow(share.Full)
+	if err != nil {
+		return nil, err
+	}
+	path, err := share.ParsePath(components)
+	if err != nil {
+		return nil, err
+	}
+	if o.Old == nil {
+		return nil, refused()
+	}
+	f, err := o.Old(ctx, path, version)
+	if err != nil {
+		return nil, FileError(err)
+	}
+	return &oldFile{givenFile{openFile: openFile{f}, pass: p.Pass, offer: o, path: path, kind: audit.KindVersion}}, nil
+}
+
+// oldFile is an old version of a file.
+type oldFile struct{ givenFile }
+
+// ReadAt reads while the full right holds.
+func (f *oldFile) ReadAt(b []byte, off int64) (int, error) {
+	if _, err := f.pass.Allow(share.Full); err != nil {
+		return 0, err
+	}
+	return f.givenFile.ReadAt(b, off)
+}
+
+// givenFile is a file of which it is written down how much somebody read.
+type givenFile struct {
+	openFile
+	pass  *Pass
+	offer Offer
+	path  share.Path
+	kind  audit.Kind
+
+	sent  int64
+	asked bool
+}
+
+// Sent counts what goes out.
+func (f *givenFile) Sent(n int64) {
+	f.sent += n
+	f.asked = true
+}
+
+// Close writes it down, if anything was read.
+func (f *givenFile) Close() error {
+	if f.asked {
+		e := audit.Event{Kind: f.kind, Path: f.path.String(), Bytes: f.sent, Result: audit.OK}
+		if now, err := f.Entry(); err == nil {
+			e.After = VersionText(now.Version)
+		}
+		f.pass.Record(f.offer, e)
+	}
+	return f.openFile.Close()
+}
+
+// FileError is what a peer is told of a file that its owner's system does not let us read. [peer.Denied] is about rights
 // alone, so that whoever gets it knows that the right to the share is gone.
-func fileError(err error) error {
+func FileError(err error) error {
 	var e *peer.Error
 	if errors.As(err, &e) && e.Kind == peer.Denied {
 		return &peer.Error{Op: e.Op, Path: e.Path, Kind: peer.Other, Err: e.Err, Hint: e.Hint}

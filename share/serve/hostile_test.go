@@ -72,6 +72,7 @@ func entries(t testing.TB, names ...string) (all []share.Entry) {
 
 // bare is an owner without a network, the same at each call: the share docs, a peer, and its grant for it.
 type bare struct {
+	key    crypto.PrivKey // the owner's
 	gate   *serve.Gate
 	offers *servetest.Offers
 	owner  peer.ID
@@ -95,7 +96,7 @@ func newBare(tb testing.TB, fs share.Files) *bare {
 		return k, id
 	}
 	owner, ownerID := key(1)
-	b := &bare{owner: ownerID, offers: new(servetest.Offers), docs: share.ID{1: 7}, now: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)}
+	b := &bare{key: owner, owner: ownerID, offers: new(servetest.Offers), docs: share.ID{1: 7}, now: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)}
 	_, b.holder = key(2)
 	b.offers.Add(serve.Offer{
 		Info: share.Info{ID: b.docs, Name: "docs"}, Epochs: grant.Epochs{Read: 7, Full: 9}, FS: fs,
@@ -116,7 +117,7 @@ func newBare(tb testing.TB, fs share.Files) *bare {
 func (b *bare) pages(tb testing.TB, requests []byte) []*sharepb.Page {
 	tb.Helper()
 	st := &servetest.Stream{In: bytes.NewReader(requests), ID: b.holder}
-	_ = serve.NewLister(b.gate).Handle(context.Background(), st)
+	_ = serve.NewLister(b.gate, serve.NewLocks()).Handle(context.Background(), st)
 	in := wire.NewReader(&st.Out)
 	for all := []*sharepb.Page(nil); ; {
 		page := new(sharepb.Page)
@@ -203,7 +204,7 @@ func TestHelloFits(t *testing.T) {
 		offers.Add(serve.Offer{Info: share.Info{ID: share.ID{byte(i), byte(i >> 8)}, Name: "n", Comment: strings.Repeat("c", share.MaxComment)}})
 	}
 	self := peer.Info{Name: "berta", Workgroup: "a/b", Version: "1", Time: time.Unix(5, 0)}
-	h := serve.NewPorter(&offers, func() peer.Info { return self }, nil).Hello()
+	h := serve.NewPorter(&offers, func() peer.Info { return self }, nil).Hello("")
 	if size := len(servetest.Frames(t, h)); size > serve.MaxHello || len(h.Shares) < 500 {
 		t.Errorf("%d shares in %d bytes", len(h.Shares), size)
 	}

@@ -54,17 +54,17 @@ func (p *Porter) Handle(_ context.Context, st peer.Stream) error {
 	}
 	in := IntroductionFrom(&theirs, st.Peer()) // a fraction of what a message can be made to take in memory
 	theirs.Reset()
-	if err := wire.WriteMsg(st, p.Hello()); err != nil {
+	if err := wire.WriteMsg(st, p.Hello(st.Peer())); err != nil {
 		return err
 	}
 	p.met(in)
 	return nil
 }
 
-// Hello is what this peer says of itself.
-func (p *Porter) Hello() *sharepb.Hello {
+// Hello is what this peer says of itself to another, who is told what it may do without a password.
+func (p *Porter) Hello(to peer.ID) *sharepb.Hello {
 	self := p.self()
-	listed, revision := p.offers.Listed()
+	listed, revision := p.offers.Listed(to)
 	h := &sharepb.Hello{
 		Name: string(self.Name), Workgroup: self.Workgroup, Version: self.Version, Time: self.Time.UnixNano(), Revision: revision,
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/sharepb"
+	"github.com/peerd/peerd/transfer/serve"
 )
 
 // MetaProtocol looks at the files of one share. A stream carries request after request; each is answered with pages.
@@ -29,14 +30,19 @@ const (
 )
 
 // Lister answers requests for listings.
-type Lister struct{ gate *Gate }
+type Lister struct {
+	gate  *Gate
+	locks *Locks
+}
 
-// NewLister makes the Lister of a gate.
-func NewLister(gate *Gate) *Lister { return &Lister{gate} }
+// NewLister makes the Lister of a gate, which tells of locks as well.
+func NewLister(gate *Gate, locks *Locks) *Lister { return &Lister{gate, locks} }
 
 // Handle is the handler of [MetaProtocol].
 func (l *Lister) Handle(ctx context.Context, st peer.Stream) error {
 	in := wire.NewReaderSize(st, 1<<10)
+	guard, ctx := serve.NewGuard(ctx, st)
+	defer guard.Close()
 	var pass *Pass
 	for {
 		if err := st.SetReadDeadline(time.Now().Add(metaIdle)); err != nil {
@@ -49,9 +55,12 @@ func (l *Lister) Handle(ctx context.Context, st peer.Stream) error {
 			}
 			return err
 		}
+		before := pass
 		var err error
-		pass, err = l.enter(pass, &req, st.Peer())
-		out := &pager{st: st, pass: pass, need: Need(req.Verb), sent: time.Now()}
+		if pass, err = l.enter(pass, &req, st.Peer()); pass != before {
+			guard.Watch(reading{pass})
+		}
+		out := &pager{st: st, pass: pass, need: Need(req.Verb), locks: l.locks, sent: time.Now()}
 		if err == nil {
 			err = l.answer(ctx, out, &req)
 		}
@@ -59,6 +68,16 @@ func (l *Lister) Handle(ctx context.Context, st peer.Stream) error {
 			return err
 		}
 	}
+}
+
+// reading is a pass as a guard looks after it: with the right to read a stream may go on.
+type reading struct{ pass *Pass }
+
+func (r reading) OnEnd(end func()) (stop func()) {
+	if r.pass == nil {
+		return func() {}
+	}
+	return r.pass.OnEnd(share.Read, end)
 }
 
 // enter gives the pass for a request: by the grant that it brings, else the one that the stream has for the same share.
@@ -87,7 +106,7 @@ func (l *Lister) answer(ctx context.Context, out *pager, req *sharepb.Request) e
 	case sharepb.Verb_VERB_STAT:
 		e, err := o.FS.Stat(ctx, path)
 		if err != nil {
-			return fileError(err)
+			return FileError(err)
 		}
 		return out.add(e)
 	case sharepb.Verb_VERB_LIST:
@@ -100,19 +119,20 @@ func (l *Lister) answer(ctx context.Context, out *pager, req *sharepb.Request) e
 
 // pager sends entries in pages, and asks whether the right still holds before each.
 type pager struct {
-	st   peer.Stream
-	pass *Pass
-	need share.Right
-	base share.Path
-	page sharepb.Page
-	size int
-	sent time.Time // the last page, or the beginning
+	st    peer.Stream
+	pass  *Pass
+	need  share.Right
+	base  share.Path
+	locks *Locks
+	page  sharepb.Page
+	size  int
+	sent  time.Time // the last page, or the beginning
 }
 
 func (p *pager) all(entries iter.Seq2[share.Entry, error]) error {
 	for e, err := range entries {
 		if err != nil {
-			return fileError(err)
+			return FileError(err)
 		}
 		if err := p.add(e); err != nil {
 			return err
@@ -125,7 +145,10 @@ func (p *pager) all(entries iter.Seq2[share.Entry, error]) error {
 var errSend = errors.New("send page")
 
 func (p *pager) add(e share.Entry) error {
-	m := entryPB(e, p.base)
+	if e.Kind == share.File {
+		e.Lock = p.locks.Of(p.pass.grant.Share, e.Path)
+	}
+	m := EntryPB(e, p.base)
 	size := proto.Size(m) + 8
 	full := len(p.page.Entries) == PageEntries || p.size+size > MaxPage/2
 	if full || len(p.page.Entries) > 0 && time.Since(p.sent) > metaPause {
@@ -173,9 +196,14 @@ func (p *pager) finish(err error) error {
 	return p.send()
 }
 
-func entryPB(e share.Entry, base share.Path) *sharepb.Entry {
+// EntryPB is an entry as it is sent, with its path from base on.
+func EntryPB(e share.Entry, base share.Path) *sharepb.Entry {
 	below, _ := e.Path.Below(base)
-	return &sharepb.Entry{
+	m := &sharepb.Entry{
 		Path: below, Kind: uint32(e.Kind), Size: e.Size, ModTime: e.ModTime.UnixNano(), Version: e.Version[:], Exec: e.Exec,
 	}
+	if e.Lock != nil {
+		m.Lock = &sharepb.Lock{Peer: e.Lock.Peer.String(), Name: string(e.Lock.Name), Since: e.Lock.Since.UnixNano()}
+	}
+	return m
 }

@@ -1,25 +1,26 @@
 package serve_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/auth"
 	"github.com/peerd/peerd/peer/host"
 	"github.com/peerd/peerd/peer/peertest"
 	"github.com/peerd/peerd/peer/wire"
-	"github.com/peerd/peerd/peer/wire/wirepb"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
 	"github.com/peerd/peerd/share/serve"
+	"github.com/peerd/peerd/share/serve/edit"
 	"github.com/peerd/peerd/share/serve/servetest"
 	"github.com/peerd/peerd/share/sharepb"
-	"github.com/peerd/peerd/transfer"
 	transferserve "github.com/peerd/peerd/transfer/serve"
 	"github.com/peerd/peerd/transfer/transferpb"
 )
@@ -40,88 +41,8 @@ func sealed(t *testing.T, w *servetest.World, name string, holder *host.Host, ri
 	return b
 }
 
-// verbs are all things that can be asked of an owner. Each asks for it with a grant and gives the refusal, or nil.
-func verbs(t *testing.T, w *servetest.World) map[string]func(from *host.Host, id share.ID, grant []byte) error {
-	all := map[string]func(*host.Host, share.ID, []byte) error{
-		"manifest": func(from *host.Host, id share.ID, grant []byte) error {
-			var r transferpb.ManifestReply
-			ask(t, w, from, transferserve.ManifestProtocol, &transferpb.ManifestRequest{File: file(id, grant, "large")}, &r)
-			return refusal(r.GetError(), r.GetState() != nil)
-		},
-		"piece": func(from *host.Host, id share.ID, grant []byte) error {
-			var r transferpb.GetReply
-			o, _ := w.Offers.ByID(id)
-			p, _ := share.ParsePath([]string{"large"})
-			e, err := o.FS.Stat(context.Background(), p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ask(t, w, from, transferserve.GetProtocol, &transferpb.GetRequest{File: file(id, grant, "large"), Version: e.Version[:], Piece: 1}, &r)
-			return refusal(r.GetError(), r.Length == transfer.MinPiece)
-		},
-		"swarm": func(from *host.Host, id share.ID, grant []byte) error {
-			var n transferpb.SwarmNews
-			o, _ := w.Offers.ByID(id)
-			p, _ := share.ParsePath([]string{"large"})
-			e, err := o.FS.Stat(context.Background(), p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ask(t, w, from, transferserve.SwarmProtocol, &transferpb.SwarmHello{Join: &transferpb.SwarmJoin{File: file(id, grant, "large"), Version: e.Version[:]}}, &n)
-			return refusal(n.GetError(), n.All && len(n.Secret) > 0)
-		},
-		"whole": func(from *host.Host, id share.ID, grant []byte) error {
-			var r transferpb.GetReply
-			ask(t, w, from, transferserve.GetProtocol, &transferpb.GetRequest{File: file(id, grant, "small"), Whole: true}, &r)
-			return refusal(r.GetError(), r.Length == 12)
-		},
-	}
-	for n, name := range sharepb.Verb_name {
-		verb := sharepb.Verb(n)
-		if verb == sharepb.Verb_VERB_NONE {
-			continue
-		}
-		all[name] = func(from *host.Host, id share.ID, grant []byte) error {
-			var page sharepb.Page
-			ask(t, w, from, serve.MetaProtocol, &sharepb.Request{Share: id[:], Grant: grant, Verb: verb}, &page)
-			return refusal(page.Error, len(page.Entries) > 0)
-		}
-	}
-	return all
-}
-
-func file(id share.ID, grant []byte, name string) *transferpb.File {
-	return &transferpb.File{Share: id[:], Path: []string{name}, Grant: grant}
-}
-
-func refusal(e *wirepb.Error, given bool) error {
-	err := wire.ToError(e)
-	if (err == nil) != given {
-		return fmt.Errorf("an answer with %v that gives %v", err, given)
-	}
-	return err
-}
-
-func ask(t *testing.T, w *servetest.World, from *host.Host, protocol string, request, reply proto.Message) {
-	t.Helper()
-	st, err := from.Open(context.Background(), w.Owner.ID(), protocol, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Reset()
-	if err := st.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if err := wire.WriteMsg(st, request); err != nil {
-		t.Fatal(err)
-	}
-	if err := wire.NewReader(st).ReadMsg(reply, wire.MaxMsg); err != nil {
-		t.Fatalf("%s: %v", protocol, err)
-	}
-}
-
 // TestRights is the exact table: every verb, with everything that may be shown in place of a right. A verb of sharepb that
-// has no row fails here; one that [serve.Need] does not know is refused to everybody.
+// has no row fails here; one that neither [serve.Need] nor [edit.Need] knows is refused to everybody.
 func TestRights(t *testing.T) {
 	w := servetest.New(t)
 	docs, _ := w.Offers.Named("docs")
@@ -131,45 +52,210 @@ func TestRights(t *testing.T) {
 		grant []byte
 		from  *host.Host
 		share share.ID
-		allow bool
+		most  share.Right // that it gives
 	}
 	rows := map[string]shown{
-		"nothing":           {nil, w.Anna, docs.ID, false},
-		"read":              {sealed(t, w, "docs", w.Anna, share.Read, nil), w.Anna, docs.ID, true},
-		"full":              {sealed(t, w, "docs", w.Anna, share.Full, nil), w.Anna, docs.ID, true},
-		"read, hidden":      {sealed(t, w, "secret$", w.Anna, share.Read, nil), w.Anna, hidden.ID, true},
-		"expired":           {sealed(t, w, "docs", w.Anna, share.Read, func(g *grant.Grant) { g.NotBefore, g.Expires = g.NotBefore.Add(-grant.MaxLife), g.NotBefore }), w.Anna, docs.ID, false},
-		"not valid yet":     {sealed(t, w, "docs", w.Anna, share.Read, func(g *grant.Grant) { g.NotBefore = g.NotBefore.Add(time.Minute) }), w.Anna, docs.ID, false},
-		"for other share":   {sealed(t, w, "other", w.Anna, share.Read, nil), w.Anna, docs.ID, false},
-		"of other holder":   {sealed(t, w, "docs", w.Berta, share.Read, nil), w.Anna, docs.ID, false},
-		"old epoch, read":   {sealed(t, w, "docs", w.Anna, share.Read, func(g *grant.Grant) { g.Epoch-- }), w.Anna, docs.ID, false},
-		"old epoch, full":   {sealed(t, w, "docs", w.Anna, share.Full, func(g *grant.Grant) { g.Epoch-- }), w.Anna, docs.ID, false},
-		"future epoch":      {sealed(t, w, "docs", w.Anna, share.Read, func(g *grant.Grant) { g.Epoch++ }), w.Anna, docs.ID, false},
-		"self-signed":       {selfSigned(t, stranger, docs, w), w.Anna, docs.ID, false},
-		"ticket":            {ticket(t, docs, w), w.Anna, docs.ID, false},
-		"garbage":           {[]byte("let me in"), w.Anna, docs.ID, false},
-		"share not there":   {sealed(t, w, "docs", w.Anna, share.Read, func(g *grant.Grant) { g.Share[0] ^= 1 }), w.Anna, docs.ID, false},
-		"too large a grant": {make([]byte, 2<<10), w.Anna, docs.ID, false},
+		"nothing":           {nil, w.Anna, docs.ID, share.None},
+		"read":              {sealed(t, w, "docs", w.Anna, share.Read, nil), w.Anna, docs.ID, share.Read},
+		"full":              {sealed(t, w, "docs", w.Anna, share.Full, nil), w.Anna, docs.ID, share.Full},
+		"read, hidden":      {sealed(t, w, "secret$", w.Anna, share.Read, nil), w.Anna, hidden.ID, share.Read},
+		"expired":           {sealed(t, w, "docs", w.Anna, share.Read, func(g *grant.Grant) { g.NotBefore, g.Expires = g.NotBefore.Add(-grant.MaxLife), g.NotBefore }), w.Anna, docs.ID, share.None},
+		"not valid yet":     {sealed(t, w, "docs", w.Anna, share.Read, func(g *grant.Grant) { g.NotBefore = g.NotBefore.Add(time.Minute) }), w.Anna, docs.ID, share.None},
+		"for other share":   {sealed(t, w, "other", w.Anna, share.Read, nil), w.Anna, docs.ID, share.None},
+		"of other holder":   {sealed(t, w, "docs", w.Berta, share.Read, nil), w.Anna, docs.ID, share.None},
+		"full, expired":     {sealed(t, w, "docs", w.Anna, share.Full, func(g *grant.Grant) { g.NotBefore, g.Expires = g.NotBefore.Add(-grant.MaxLife), g.NotBefore }), w.Anna, docs.ID, share.None},
+		"full, other share": {sealed(t, w, "other", w.Anna, share.Full, nil), w.Anna, docs.ID, share.None},
+		"full, of other":    {sealed(t, w, "docs", w.Berta, share.Full, nil), w.Anna, docs.ID, share.None},
+		"old epoch, read":   {sealed(t, w, "docs", w.Anna, share.Read, func(g *grant.Grant) { g.Epoch-- }), w.Anna, docs.ID, share.None},
+		"old epoch, full":   {sealed(t, w, "docs", w.Anna, share.Full, func(g *grant.Grant) { g.Epoch-- }), w.Anna, docs.ID, share.None},
+		"future epoch":      {sealed(t, w, "docs", w.Anna, share.Read, func(g *grant.Grant) { g.Epoch++ }), w.Anna, docs.ID, share.None},
+		"self-signed":       {selfSigned(t, stranger, docs, w), w.Anna, docs.ID, share.None},
+		"ticket":            {ticket(t, docs, w), w.Anna, docs.ID, share.None},
+		"garbage":           {[]byte("let me in"), w.Anna, docs.ID, share.None},
+		"share not there":   {sealed(t, w, "docs", w.Anna, share.Read, func(g *grant.Grant) { g.Share[0] ^= 1 }), w.Anna, docs.ID, share.None},
+		"too large a grant": {make([]byte, 2<<10), w.Anna, docs.ID, share.None},
+	}
+	// What is said of the device in each share decides as well, whatever the grant.
+	standings := map[string]serve.Standing{
+		"denied$": {Denied: true}, "denied, allowed before$": {Denied: true, Allowed: share.Full}, "suspended$": {Suspended: true},
+		"allowed read$": {Allowed: share.Read}, "allowed full$": {Allowed: share.Full}, "plain$": {},
+	}
+	for name, st := range standings {
+		id := w.Add(share.Name(name), st)
+		for _, right := range []share.Right{share.Read, share.Full} {
+			for _, device := range []bool{false, true} {
+				g := sealed(t, w, name, w.Anna, right, func(g *grant.Grant) { g.Serial = serialOf(t, device) })
+				what := fmt.Sprintf("%s, %s by device %t", name, right, device)
+				most := right
+				switch {
+				case st.Denied:
+					most = share.None
+				case device:
+					most = min(most, st.Allowed)
+				}
+				if st.Suspended {
+					most = min(most, share.Read)
+				}
+				rows[what] = shown{g, w.Anna, id, most}
+			}
+		}
 	}
 	all := verbs(t, w)
-	if want := len(sharepb.Verb_name) - 1 + 4; len(all) != want {
+	if want := len(sharepb.Verb_name) - 1 + 7; len(all) != want {
 		t.Errorf("%d verbs have a row, want %d", len(all), want)
 	}
-	for verb, ask := range all {
+	for verb, v := range all {
 		for name, r := range rows {
-			err := ask(r.from, r.share, r.grant)
-			switch {
-			case r.allow && err != nil:
+			err := v.ask(r.from, r.share, r.grant)
+			switch allow := r.most >= v.need; {
+			case allow && err != nil:
 				t.Errorf("%s with %s: refused: %v", verb, name, err)
-			case !r.allow && err == nil:
+			case !allow && err == nil:
 				t.Errorf("%s with %s: allowed", verb, name)
-			case !r.allow && peer.KindOf(err) != peer.Denied:
+			case !allow && peer.KindOf(err) != peer.Denied:
 				t.Errorf("%s with %s: refused by %v, want kind %v", verb, name, err, peer.Denied)
 			}
 		}
 	}
-	if n := serve.Need(sharepb.Verb(99)); n <= share.Full {
-		t.Errorf("a verb that nobody knows takes the right %v", n)
+	for _, n := range []share.Right{serve.Need(sharepb.Verb(99)), edit.Need(sharepb.Verb(99)), serve.Need(0), edit.Need(0)} {
+		if n <= share.Full {
+			t.Errorf("a verb that nobody knows takes the right %v", n)
+		}
+	}
+	otherProtocol(t, w, docs.ID, rows["full"].grant)
+}
+
+func serialOf(t *testing.T, device bool) grant.Serial {
+	t.Helper()
+	serial, err := grant.NewSerial(rand.Reader, device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serial
+}
+
+// TestStandingDecides is the table of what is said of a device against each grant, for each right that a verb may need.
+func TestStandingDecides(t *testing.T) {
+	const none, read, full = share.None, share.Read, share.Full
+	for _, tc := range []struct {
+		name    string
+		st      serve.Standing
+		open    share.Right
+		granted share.Right
+		device  bool
+		gives   share.Right // the most that the grant is good for
+	}{
+		{"by a slot", serve.Standing{}, none, full, false, full},
+		{"by a slot, read", serve.Standing{}, none, read, false, read},
+		{"by a slot, allowed more", serve.Standing{Allowed: full}, none, read, false, read},
+		{"by a slot, allowed less", serve.Standing{Allowed: read}, none, full, false, full},
+		{"by a slot, denied", serve.Standing{Denied: true}, full, full, false, none},
+		{"by a slot, suspended", serve.Standing{Suspended: true}, full, full, false, read},
+		{"read by a slot, suspended", serve.Standing{Suspended: true}, none, read, false, read},
+		{"allowed", serve.Standing{Allowed: full}, none, full, true, full},
+		{"allowed, lowered", serve.Standing{Allowed: read}, none, full, true, read},
+		{"allowed, lowered, open", serve.Standing{Allowed: read}, full, full, true, full},
+		{"allowed before", serve.Standing{}, none, full, true, none},
+		{"allowed before, open to read", serve.Standing{}, read, full, true, read},
+		{"allowed, denied", serve.Standing{Allowed: full, Denied: true}, full, full, true, none},
+		{"allowed, suspended", serve.Standing{Allowed: full, Suspended: true}, none, full, true, read},
+	} {
+		b := newBare(t, &files{})
+		b.offers.Change("docs", func(o *serve.Offer) {
+			o.Open, o.Standing = tc.open, func(who peer.ID) serve.Standing {
+				if who != b.holder {
+					t.Errorf("%s: asked for %v", tc.name, who)
+				}
+				return tc.st
+			}
+		})
+		docs, _ := b.offers.Named("docs")
+		g := grant.Grant{Share: b.docs, Holder: b.holder, Right: tc.granted, Epoch: docs.Epochs.Of(tc.granted), NotBefore: b.now, Expires: b.now.Add(time.Minute), Serial: serialOf(t, tc.device)}
+		sealed, err := g.Seal(b.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass, err := b.gate.Enter(sealed, b.holder, b.docs)
+		if (err == nil) != (tc.gives >= read) {
+			t.Errorf("%s: entering: %v", tc.name, err)
+		}
+		if err != nil {
+			continue
+		}
+		for _, need := range []share.Right{read, full, full + 1} {
+			if _, err := pass.Allow(need); (err == nil) != (tc.gives >= need) {
+				t.Errorf("%s: the right %v: %v", tc.name, need, err)
+			}
+		}
+	}
+}
+
+// TestDevice is the table of what a device gets without a password, and by a ticket that it has.
+func TestDevice(t *testing.T) {
+	const none, read, full = share.None, share.Read, share.Full
+	for _, tc := range []struct {
+		name   string
+		st     serve.Standing
+		open   share.Right
+		ticket share.Right // none: it has none
+		want   share.Right
+		device bool
+	}{
+		{"nothing is said", serve.Standing{}, none, none, none, false},
+		{"open", serve.Standing{}, read, none, read, false},
+		{"allowed", serve.Standing{Allowed: read}, none, none, read, true},
+		{"allowed what is open", serve.Standing{Allowed: read}, read, none, read, false},
+		{"allowed more than is open", serve.Standing{Allowed: full}, read, none, full, true},
+		{"open more than is allowed", serve.Standing{Allowed: read}, full, none, full, false},
+		{"denied", serve.Standing{Denied: true}, full, none, none, false},
+		{"suspended", serve.Standing{Suspended: true}, full, none, read, false},
+		{"allowed and suspended", serve.Standing{Allowed: full, Suspended: true}, none, none, read, true},
+		{"ticket", serve.Standing{}, none, read, read, false},
+		{"ticket, allowed more", serve.Standing{Allowed: full}, none, read, full, true},
+		{"ticket, allowed less", serve.Standing{Allowed: read}, none, full, full, false},
+		{"ticket, denied", serve.Standing{Denied: true}, none, full, none, false},
+		{"ticket, suspended", serve.Standing{Suspended: true}, none, full, read, false},
+	} {
+		b := newBare(t, &files{})
+		b.offers.Change("docs", func(o *serve.Offer) {
+			o.Open, o.Standing = tc.open, func(peer.ID) serve.Standing { return tc.st }
+		})
+		hello := &sharepb.AuthHello{Share: "docs", How: &sharepb.AuthHello_Open{Open: true}}
+		if tc.ticket != none {
+			docs, _ := b.offers.Named("docs")
+			k := grant.Ticket{Share: b.docs, Holder: b.holder, Right: tc.ticket, Epoch: docs.Epochs.Of(tc.ticket), NotBefore: b.now, Expires: b.now.Add(time.Minute)}
+			sealed, err := k.Seal(b.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hello.How = &sharepb.AuthHello_Ticket{Ticket: sealed}
+		}
+		dummy, err := auth.NewDummy(bytes.Repeat([]byte("s"), 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := &servetest.Stream{In: bytes.NewReader(servetest.Frames(t, hello)), ID: b.holder}
+		if err := serve.NewDoorman(b.gate, dummy, new(auth.Throttle)).Handle(t.Context(), st); err != nil {
+			t.Fatal(err)
+		}
+		var r sharepb.AuthResult
+		if err := wire.NewReader(&st.Out).ReadMsg(&r, serve.MaxAuthFrame); err != nil {
+			t.Fatal(err)
+		}
+		g, err := grant.Open(r.Grant, b.owner)
+		if (err == nil) != (tc.want != none) || err == nil && (g.Right != tc.want || g.Serial.Device() != tc.device) {
+			t.Errorf("%s: %v, device %t, %v", tc.name, g.Right, g.Serial.Device(), err)
+		}
+		if err != nil {
+			continue
+		}
+		pass, err := b.gate.Enter(r.Grant, b.holder, b.docs)
+		if err == nil {
+			_, err = pass.Allow(tc.want)
+		}
+		if err != nil {
+			t.Errorf("%s: what it got is not good for %v: %v", tc.name, tc.want, err)
+		}
 	}
 }
 
@@ -245,7 +331,7 @@ func TestEpochOfOneRightLeavesTheOther(t *testing.T) {
 	w := servetest.New(t)
 	docs, _ := w.Offers.Named("docs")
 	read, full := sealed(t, w, "docs", w.Anna, share.Read, nil), sealed(t, w, "docs", w.Anna, share.Full, nil)
-	whole := verbs(t, w)["whole"]
+	whole := verbs(t, w)["whole"].ask
 	w.Offers.Change("docs", func(o *serve.Offer) { o.Epochs.Full++ })
 	if err := whole(w.Anna, docs.ID, read); err != nil {
 		t.Errorf("a reader after a change of the full password: %v", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -23,14 +24,43 @@ const skew = 2 * time.Minute
 
 // Seeds lets others in to what this peer fetched from the shares of others, by grants of the shares' owners. It knows an
 // epoch by the grants that it is shown and by what the owner tells it, so that a right which the owner took away ends here
-// when either arrives, and with the grant's life at the latest. It is safe for concurrent use.
+// when either arrives, and with the grant's life at the latest; and whom the owner denies by its word alone. It is safe for
+// concurrent use.
 type Seeds struct {
 	shelf Shelf
 	own   func(ctx context.Context, owner peer.ID, name string) ([]byte, error)
 	now   func() time.Time
 
+	live running
+
 	mu     sync.Mutex
-	epochs map[seed.Share]grant.Epochs
+	states map[seed.Share]State
+}
+
+// State is what the owner of a share says of rights to it.
+type State struct {
+	Epochs grant.Epochs
+	Denied map[peer.ID]bool // whatever they were granted
+	Serial uint64           // of Denied: the later list counts
+}
+
+// MaxDenied is how many peers a [State] denies at most.
+const MaxDenied = 2048
+
+// merged is a state after a later word of the owner, or an earlier one that was on its way for longer: that one may have been
+// taken back in what it denies, and is heeded nevertheless.
+func (s State) merged(told State) State {
+	out := State{
+		Epochs: grant.Epochs{Read: max(s.Epochs.Read, told.Epochs.Read), Full: max(s.Epochs.Full, told.Epochs.Full)},
+		Denied: maps.Clone(told.Denied), Serial: max(s.Serial, told.Serial),
+	}
+	if told.Serial < s.Serial {
+		if out.Denied == nil {
+			out.Denied = make(map[peer.ID]bool)
+		}
+		maps.Copy(out.Denied, s.Denied)
+	}
+	return out
 }
 
 // Shelf is what was fetched.
@@ -42,11 +72,12 @@ type Shelf interface {
 var (
 	_ serve.Authorizer = (*Seeds)(nil)
 	_ serve.Topics     = (*Seeds)(nil)
+	_ serve.Ender      = (*seedPass)(nil)
 )
 
 // NewSeeds makes the gate to what is on a shelf. own gives this peer's own grant for a share.
 func NewSeeds(shelf Shelf, own func(ctx context.Context, owner peer.ID, name string) ([]byte, error), now func() time.Time) *Seeds {
-	return &Seeds{shelf: shelf, own: own, now: now, epochs: make(map[seed.Share]grant.Epochs)}
+	return &Seeds{shelf: shelf, own: own, now: now, states: make(map[seed.Share]State)}
 }
 
 // Enter opens what a peer shows as its grant for a share. Of several owners whose shares have the same ID it is the one
@@ -61,7 +92,10 @@ func (s *Seeds) Enter(sealed []byte, holder peer.ID, id transfer.ShareID) (serve
 			continue
 		}
 		p := &seedPass{seeds: s, share: k.Share, grant: g}
-		s.raise(k.Share, func(e grant.Epochs) grant.Epochs { return e.Raised(g) })
+		s.change(k.Share, func(st State) State {
+			st.Epochs = st.Epochs.Raised(g)
+			return st
+		})
 		if err := p.Check(); err != nil {
 			return nil, err
 		}
@@ -70,17 +104,20 @@ func (s *Seeds) Enter(sealed []byte, holder peer.ID, id transfer.ShareID) (serve
 	return nil, refused()
 }
 
-// Raise takes in what the owner of a share says of its epochs.
-func (s *Seeds) Raise(sh seed.Share, now grant.Epochs) {
-	s.raise(sh, func(e grant.Epochs) grant.Epochs {
-		return grant.Epochs{Read: max(e.Read, now.Read), Full: max(e.Full, now.Full)}
-	})
+// Tell takes in what the owner of a share says of rights to it.
+func (s *Seeds) Tell(sh seed.Share, told State) {
+	s.change(sh, func(st State) State { return st.merged(told) })
 }
 
-func (s *Seeds) raise(sh seed.Share, how func(grant.Epochs) grant.Epochs) {
+func (s *Seeds) change(sh seed.Share, how func(State) State) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.epochs[sh] = how(s.epochs[sh])
+	before := s.states[sh]
+	after := how(before)
+	s.states[sh] = after
+	s.mu.Unlock()
+	if after.Epochs != before.Epochs || !maps.Equal(after.Denied, before.Denied) {
+		s.live.recheck()
+	}
 }
 
 // StateProtocol is how the owner of a share tells those who give on its files that rights ended: one ShareState.
@@ -88,9 +125,18 @@ const StateProtocol = "/peerd/state/1"
 
 // maxState is the largest ShareState, in bytes, and stateTime how long it may take.
 const (
-	maxState  = 128
+	maxState  = 128 + MaxDenied*40
 	stateTime = 10 * time.Second
 )
+
+// Message is what is sent of a state.
+func (s State) Message(id share.ID) *sharepb.ShareState {
+	m := &sharepb.ShareState{Share: id[:], EpochRead: s.Epochs.Read, EpochFull: s.Epochs.Full, Serial: s.Serial}
+	for _, who := range slices.Sorted(maps.Keys(s.Denied)) {
+		m.Denied = append(m.Denied, []byte(who))
+	}
+	return m
+}
 
 // State is the handler of [StateProtocol]. Only the owner of a share is believed, of that share.
 func (s *Seeds) State(_ context.Context, st peer.Stream) error {
@@ -98,15 +144,19 @@ func (s *Seeds) State(_ context.Context, st peer.Stream) error {
 		return err
 	}
 	var m sharepb.ShareState
-	if err := wire.NewReaderSize(st, maxState).ReadMsg(&m, maxState); err != nil {
+	if err := wire.NewReaderSize(st, 1<<10).ReadMsg(&m, maxState); err != nil {
 		return err
 	}
-	if len(m.Share) != len(share.ID{}) {
-		return &peer.Error{Op: "read share state", Kind: peer.Usage, Err: errors.New("it names no share")}
+	if len(m.Share) != len(share.ID{}) || len(m.Denied) > MaxDenied {
+		return &peer.Error{Op: "read share state", Kind: peer.Usage, Err: errors.New("it names no share, or too many peers")}
+	}
+	told := State{Epochs: grant.Epochs{Read: m.EpochRead, Full: m.EpochFull}, Serial: m.Serial, Denied: make(map[peer.ID]bool)}
+	for _, id := range m.Denied {
+		told.Denied[peer.ID(id)] = true
 	}
 	sh := seed.Share{Owner: st.Peer(), ID: transfer.ShareID(m.Share)}
 	if slices.ContainsFunc(s.shelf.Shares(), func(k seed.Known) bool { return k.Share == sh }) {
-		s.Raise(sh, grant.Epochs{Read: m.EpochRead, Full: m.EpochFull})
+		s.Tell(sh, told)
 	}
 	return nil
 }
@@ -153,13 +203,18 @@ func (p *seedPass) Owner() peer.ID { return p.share.Owner }
 // Check says whether files may still be read.
 func (p *seedPass) Check() error {
 	p.seeds.mu.Lock()
-	epochs := p.seeds.epochs[p.share]
+	st := p.seeds.states[p.share]
 	p.seeds.mu.Unlock()
-	want := grant.Want{Share: p.share.ID, Holder: p.grant.Holder, Need: share.Read, Epochs: epochs, Now: lenient(p.grant, p.seeds.now())}
-	if grant.Check(p.grant, want) != nil {
+	want := grant.Want{Share: p.share.ID, Holder: p.grant.Holder, Need: share.Read, Epochs: st.Epochs, Now: lenient(p.grant, p.seeds.now())}
+	if grant.Check(p.grant, want) != nil || st.Denied[p.grant.Holder] {
 		return refused()
 	}
 	return nil
+}
+
+// OnEnd says when files may be read no more.
+func (p *seedPass) OnEnd(end func()) (stop func()) {
+	return p.seeds.live.add(func() bool { return p.Check() == nil }, end)
 }
 
 // Open opens a file of the share that was fetched.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/peerd/peerd/share/grant"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/servetest"
+	"github.com/peerd/peerd/share/sharepb"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/seed"
@@ -166,6 +168,13 @@ func TestSeedRights(t *testing.T) {
 	newer := read("docs", func(g *grant.Grant) { g.Epoch++ })
 	newerFull := sealed(t, w, "docs", w.Anna, share.Full, func(g *grant.Grant) { g.Epoch++ })
 	docsShare := seed.Share{Owner: w.Owner.ID(), ID: docs.ID}
+	deny := func(serial uint64, who ...*host.Host) {
+		st := serve.State{Denied: make(map[peer.ID]bool), Serial: serial}
+		for _, h := range who {
+			st.Denied[h.ID()] = true
+		}
+		s.seeds.Tell(docsShare, st)
+	}
 	show := func(g []byte, from peer.ID) func() {
 		return func() { _, _ = s.seeds.Enter(g, from, docs.ID) }
 	}
@@ -196,16 +205,26 @@ func TestSeedRights(t *testing.T) {
 		"garbage":                  {[]byte("let me in"), docs.ID, "large", nil, peer.Denied},
 		"newer epoch":              {newer, docs.ID, "large", nil, 0},
 		"old, a newer was shown":   {read("docs", nil), docs.ID, "large", show(newer, w.Anna.ID()), peer.Denied},
-		"old, the owner said so":   {read("docs", nil), docs.ID, "large", func() { s.seeds.Raise(docsShare, grant.Epochs{Read: docs.Epochs.Read + 1}) }, peer.Denied},
+		"old, the owner said so":   {read("docs", nil), docs.ID, "large", func() { s.seeds.Tell(docsShare, serve.State{Epochs: grant.Epochs{Read: docs.Epochs.Read + 1}}) }, peer.Denied},
 		"old, another right's new": {read("docs", nil), docs.ID, "large", show(newerFull, w.Anna.ID()), 0},
 		"old full":                 {sealed(t, w, "docs", w.Anna, share.Full, nil), docs.ID, "large", show(newerFull, w.Anna.ID()), peer.Denied},
 		"old, another share's new": {read("docs", nil), docs.ID, "large", func() {
-			s.seeds.Raise(seed.Share{Owner: w.Owner.ID(), ID: other.ID}, grant.Epochs{Read: 99, Full: 99})
+			s.seeds.Tell(seed.Share{Owner: w.Owner.ID(), ID: other.ID}, serve.State{Epochs: grant.Epochs{Read: 99, Full: 99}})
 		}, 0},
-		"old, somebody made it up": {read("docs", nil), docs.ID, "large", show(selfSigned(t, peertest.Key(t), docs, w), w.Anna.ID()), 0},
+		"old, somebody made it up":     {read("docs", nil), docs.ID, "large", show(selfSigned(t, peertest.Key(t), docs, w), w.Anna.ID()), 0},
+		"read, denied":                 {read("docs", nil), docs.ID, "large", func() { deny(1, w.Anna) }, peer.Denied},
+		"full, denied":                 {sealed(t, w, "docs", w.Anna, share.Full, nil), docs.ID, "large", func() { deny(1, w.Anna, w.Berta) }, peer.Denied},
+		"newer epoch, denied":          {newer, docs.ID, "large", func() { deny(1, w.Anna) }, peer.Denied},
+		"another is denied":            {read("docs", nil), docs.ID, "large", func() { deny(1, w.Berta) }, 0},
+		"denied no more":               {read("docs", nil), docs.ID, "large", func() { deny(1, w.Anna); deny(2, w.Berta) }, 0},
+		"denied no more, out of order": {read("docs", nil), docs.ID, "large", func() { deny(2, w.Berta); deny(1, w.Anna) }, peer.Denied},
+		"denied, out of order":         {read("docs", nil), docs.ID, "large", func() { deny(2, w.Anna); deny(1, w.Berta) }, peer.Denied},
+		"denied in another share": {read("docs", nil), docs.ID, "large", func() {
+			s.seeds.Tell(seed.Share{Owner: w.Owner.ID(), ID: other.ID}, serve.State{Denied: map[peer.ID]bool{w.Anna.ID(): true}, Serial: 1})
+		}, 0},
 		"an epoch taken back": {newer, docs.ID, "large", func() {
-			s.seeds.Raise(docsShare, grant.Epochs{Read: docs.Epochs.Read + 2})
-			s.seeds.Raise(docsShare, grant.Epochs{Read: 1})
+			s.seeds.Tell(docsShare, serve.State{Epochs: grant.Epochs{Read: docs.Epochs.Read + 2}})
+			s.seeds.Tell(docsShare, serve.State{Epochs: grant.Epochs{Read: 1}})
 		}, peer.Denied},
 	} {
 		for verb, ask := range s.verbs() {
@@ -241,8 +260,11 @@ func TestSeedRightEnds(t *testing.T) {
 				t.Error(err)
 			}
 		},
+		"the owner denies": func(s *serve.Seeds) {
+			s.Tell(seed.Share{Owner: w.Owner.ID(), ID: docs.ID}, serve.State{Denied: map[peer.ID]bool{w.Anna.ID(): true}, Serial: 1})
+		},
 		"the owner": func(s *serve.Seeds) {
-			s.Raise(seed.Share{Owner: w.Owner.ID(), ID: docs.ID}, grant.Epochs{Read: docs.Epochs.Read + 1})
+			s.Tell(seed.Share{Owner: w.Owner.ID(), ID: docs.ID}, serve.State{Epochs: grant.Epochs{Read: docs.Epochs.Read + 1}})
 		},
 	} {
 		s := newSeeder(t, w)
@@ -253,7 +275,12 @@ func TestSeedRightEnds(t *testing.T) {
 		if err := pass.Check(); err != nil || pass.Owner() != w.Owner.ID() {
 			t.Errorf("%s: before: %v of %v", name, err, pass.Owner())
 		}
+		told := 0
+		defer pass.(transferserve.Ender).OnEnd(func() { told++ })()
 		end(s.seeds)
+		if want := map[bool]int{true: 0, false: 1}[name == "time"]; told != want {
+			t.Errorf("%s: told %d times", name, told)
+		}
 		if err := pass.Check(); peer.KindOf(err) != peer.Denied {
 			t.Errorf("%s: afterwards: %v", name, err)
 		}
@@ -399,5 +426,44 @@ func TestSecret(t *testing.T) {
 	seen[secret("docs", share.Read)] = "new full"
 	if len(seen) != 4 {
 		t.Errorf("%d secrets: %v", len(seen), seen)
+	}
+}
+
+// TestStateOnTheWire: what an owner tells arrives, about its own share alone, and no more than there may be.
+func TestStateOnTheWire(t *testing.T) {
+	w := servetest.New(t)
+	s := newSeeder(t, w)
+	docs, _ := w.Offers.Named("docs")
+	full := serve.State{Epochs: docs.Epochs, Serial: 1 << 62, Denied: map[peer.ID]bool{w.Anna.ID(): true}}
+	for len(full.Denied) < serve.MaxDenied {
+		full.Denied[peer.ID(fmt.Sprintf("%038d", len(full.Denied)))] = true
+	}
+	more := full.Message(docs.ID)
+	more.Denied = append(more.Denied, []byte("one more"))
+	short := full.Message(docs.ID)
+	short.Share = short.Share[1:]
+	for name, tc := range map[string]struct {
+		from   *host.Host
+		says   *sharepb.ShareState
+		fails  bool
+		denies bool
+	}{
+		"the owner":        {w.Owner, full.Message(docs.ID), false, true},
+		"somebody else":    {w.Anna, full.Message(docs.ID), false, false},
+		"another share":    {w.Owner, full.Message(idOf(w, "other")), false, false},
+		"one not fetched":  {w.Owner, full.Message(idOf(w, "secret$")), false, false},
+		"too many peers":   {w.Owner, more, true, false},
+		"no share":         {w.Owner, short, true, false},
+		"nobody is denied": {w.Owner, serve.State{Epochs: docs.Epochs}.Message(docs.ID), false, false},
+	} {
+		s.serve()
+		err := s.seeds.State(t.Context(), &servetest.Stream{In: bytes.NewReader(servetest.Frames(t, tc.says)), ID: tc.from.ID()})
+		if (err != nil) != tc.fails {
+			t.Errorf("%s: %v", name, err)
+		}
+		_, err = s.seeds.Enter(sealed(t, w, "docs", w.Anna, share.Read, nil), w.Anna.ID(), docs.ID)
+		if (err != nil) != tc.denies {
+			t.Errorf("%s: entering afterwards: %v", name, err)
+		}
 	}
 }

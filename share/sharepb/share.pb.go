@@ -24,29 +24,56 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Verb is what a Request asks for.
+// Verb is what a Request or a Change asks for.
 type Verb int32
 
 const (
-	Verb_VERB_NONE Verb = 0
-	Verb_VERB_STAT Verb = 1
-	Verb_VERB_LIST Verb = 2
-	Verb_VERB_WALK Verb = 3
+	Verb_VERB_NONE     Verb = 0
+	Verb_VERB_STAT     Verb = 1
+	Verb_VERB_LIST     Verb = 2
+	Verb_VERB_WALK     Verb = 3
+	Verb_VERB_PUT      Verb = 4
+	Verb_VERB_MKDIR    Verb = 5
+	Verb_VERB_REMOVE   Verb = 6
+	Verb_VERB_MOVE     Verb = 7
+	Verb_VERB_COPY     Verb = 8
+	Verb_VERB_VERSIONS Verb = 9
+	Verb_VERB_RESTORE  Verb = 10
+	Verb_VERB_WATCH    Verb = 11
+	Verb_VERB_LOCK     Verb = 12
 )
 
 // Enum value maps for Verb.
 var (
 	Verb_name = map[int32]string{
-		0: "VERB_NONE",
-		1: "VERB_STAT",
-		2: "VERB_LIST",
-		3: "VERB_WALK",
+		0:  "VERB_NONE",
+		1:  "VERB_STAT",
+		2:  "VERB_LIST",
+		3:  "VERB_WALK",
+		4:  "VERB_PUT",
+		5:  "VERB_MKDIR",
+		6:  "VERB_REMOVE",
+		7:  "VERB_MOVE",
+		8:  "VERB_COPY",
+		9:  "VERB_VERSIONS",
+		10: "VERB_RESTORE",
+		11: "VERB_WATCH",
+		12: "VERB_LOCK",
 	}
 	Verb_value = map[string]int32{
-		"VERB_NONE": 0,
-		"VERB_STAT": 1,
-		"VERB_LIST": 2,
-		"VERB_WALK": 3,
+		"VERB_NONE":     0,
+		"VERB_STAT":     1,
+		"VERB_LIST":     2,
+		"VERB_WALK":     3,
+		"VERB_PUT":      4,
+		"VERB_MKDIR":    5,
+		"VERB_REMOVE":   6,
+		"VERB_MOVE":     7,
+		"VERB_COPY":     8,
+		"VERB_VERSIONS": 9,
+		"VERB_RESTORE":  10,
+		"VERB_WATCH":    11,
+		"VERB_LOCK":     12,
 	}
 )
 
@@ -652,6 +679,7 @@ type Entry struct {
 	ModTime       int64                  `protobuf:"varint,4,opt,name=mod_time,json=modTime,proto3" json:"mod_time,omitempty"`
 	Version       []byte                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
 	Exec          bool                   `protobuf:"varint,6,opt,name=exec,proto3" json:"exec,omitempty"`
+	Lock          *Lock                  `protobuf:"bytes,7,opt,name=lock,proto3" json:"lock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -728,19 +756,90 @@ func (x *Entry) GetExec() bool {
 	return false
 }
 
-// ShareState is what the owner of a share tells those who give on its files: rights of lower epochs are over.
+func (x *Entry) GetLock() *Lock {
+	if x != nil {
+		return x.Lock
+	}
+	return nil
+}
+
+// Lock says who works on a file. It forbids nothing.
+type Lock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // its own word
+	Since         int64                  `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lock) Reset() {
+	*x = Lock{}
+	mi := &file_share_sharepb_share_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lock) ProtoMessage() {}
+
+func (x *Lock) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lock.ProtoReflect.Descriptor instead.
+func (*Lock) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Lock) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Lock) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Lock) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// ShareState is what the owner of a share tells those who give on its files: rights of lower epochs are over, and those of
+// peers that are denied. Of two states that of the greater serial says who is.
 type ShareState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Share         []byte                 `protobuf:"bytes,1,opt,name=share,proto3" json:"share,omitempty"`
 	EpochRead     uint64                 `protobuf:"varint,2,opt,name=epoch_read,json=epochRead,proto3" json:"epoch_read,omitempty"`
 	EpochFull     uint64                 `protobuf:"varint,3,opt,name=epoch_full,json=epochFull,proto3" json:"epoch_full,omitempty"`
+	Denied        [][]byte               `protobuf:"bytes,4,rep,name=denied,proto3" json:"denied,omitempty"`  // peer IDs, at most 2,048
+	Serial        uint64                 `protobuf:"varint,5,opt,name=serial,proto3" json:"serial,omitempty"` // rising; milliseconds since 1970
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ShareState) Reset() {
 	*x = ShareState{}
-	mi := &file_share_sharepb_share_proto_msgTypes[9]
+	mi := &file_share_sharepb_share_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +851,7 @@ func (x *ShareState) String() string {
 func (*ShareState) ProtoMessage() {}
 
 func (x *ShareState) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[9]
+	mi := &file_share_sharepb_share_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +864,7 @@ func (x *ShareState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareState.ProtoReflect.Descriptor instead.
 func (*ShareState) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{9}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ShareState) GetShare() []byte {
@@ -785,6 +884,712 @@ func (x *ShareState) GetEpochRead() uint64 {
 func (x *ShareState) GetEpochFull() uint64 {
 	if x != nil {
 		return x.EpochFull
+	}
+	return 0
+}
+
+func (x *ShareState) GetDenied() [][]byte {
+	if x != nil {
+		return x.Denied
+	}
+	return nil
+}
+
+func (x *ShareState) GetSerial() uint64 {
+	if x != nil {
+		return x.Serial
+	}
+	return 0
+}
+
+// Change asks the owner of a share to change its files, or to tell of their changes. The first of a stream carries share and
+// grant. Each is answered with a number of Changed, of which the last has end set. While a watch or a lock runs, a Change every
+// now and then says that its sender is still there; it carries share and a fresh grant, since the one before grows old.
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Share         []byte                 `protobuf:"bytes,1,opt,name=share,proto3" json:"share,omitempty"`
+	Grant         []byte                 `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
+	Verb          Verb                   `protobuf:"varint,3,opt,name=verb,proto3,enum=peerd.share.Verb" json:"verb,omitempty"`
+	Path          []string               `protobuf:"bytes,4,rep,name=path,proto3" json:"path,omitempty"`
+	To            []string               `protobuf:"bytes,5,rep,name=to,proto3" json:"to,omitempty"`                       // move, copy, restore: the new path
+	Base          *Base                  `protobuf:"bytes,6,opt,name=base,proto3" json:"base,omitempty"`                   // what is expected at path
+	ToBase        *Base                  `protobuf:"bytes,7,opt,name=to_base,json=toBase,proto3" json:"to_base,omitempty"` // what is expected at to
+	Deep          bool                   `protobuf:"varint,8,opt,name=deep,proto3" json:"deep,omitempty"`                  // remove, versions: all below as well
+	Parents       bool                   `protobuf:"varint,9,opt,name=parents,proto3" json:"parents,omitempty"`            // mkdir: make the folders above as well, and mind none that is there
+	Version       string                 `protobuf:"bytes,10,opt,name=version,proto3" json:"version,omitempty"`            // restore: which
+	Upload        *Upload                `protobuf:"bytes,11,opt,name=upload,proto3" json:"upload,omitempty"`              // put
+	After         *Cursor                `protobuf:"bytes,12,opt,name=after,proto3" json:"after,omitempty"`                // watch: the last event that is known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_share_sharepb_share_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Change) GetShare() []byte {
+	if x != nil {
+		return x.Share
+	}
+	return nil
+}
+
+func (x *Change) GetGrant() []byte {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *Change) GetVerb() Verb {
+	if x != nil {
+		return x.Verb
+	}
+	return Verb_VERB_NONE
+}
+
+func (x *Change) GetPath() []string {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Change) GetTo() []string {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *Change) GetBase() *Base {
+	if x != nil {
+		return x.Base
+	}
+	return nil
+}
+
+func (x *Change) GetToBase() *Base {
+	if x != nil {
+		return x.ToBase
+	}
+	return nil
+}
+
+func (x *Change) GetDeep() bool {
+	if x != nil {
+		return x.Deep
+	}
+	return false
+}
+
+func (x *Change) GetParents() bool {
+	if x != nil {
+		return x.Parents
+	}
+	return false
+}
+
+func (x *Change) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Change) GetUpload() *Upload {
+	if x != nil {
+		return x.Upload
+	}
+	return nil
+}
+
+func (x *Change) GetAfter() *Cursor {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// Base is what a change expects at a path: any state, a version, or with neither that nothing is there.
+type Base struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Any           bool                   `protobuf:"varint,1,opt,name=any,proto3" json:"any,omitempty"`
+	Version       []byte                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Base) Reset() {
+	*x = Base{}
+	mi := &file_share_sharepb_share_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Base) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Base) ProtoMessage() {}
+
+func (x *Base) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Base.ProtoReflect.Descriptor instead.
+func (*Base) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Base) GetAny() bool {
+	if x != nil {
+		return x.Any
+	}
+	return false
+}
+
+func (x *Base) GetVersion() []byte {
+	if x != nil {
+		return x.Version
+	}
+	return nil
+}
+
+// Upload is where the owner fetches the bytes of a put from the peer that asks for it: with the id in place of a share, the
+// token in place of a grant, and the number of a file, as text, in place of a path. Messages PutItem follow the Change, the last
+// of which is empty.
+type Upload struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`       // 16 random bytes
+	Token         []byte                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"` // 32 random bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Upload) Reset() {
+	*x = Upload{}
+	mi := &file_share_sharepb_share_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Upload) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Upload) ProtoMessage() {}
+
+func (x *Upload) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Upload.ProtoReflect.Descriptor instead.
+func (*Upload) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Upload) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Upload) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+// PutItem is a file or folder of a put.
+type PutItem struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // from 1 on, rising
+	Path          []string               `protobuf:"bytes,2,rep,name=path,proto3" json:"path,omitempty"`
+	Dir           bool                   `protobuf:"varint,3,opt,name=dir,proto3" json:"dir,omitempty"`
+	Size          int64                  `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	ModTime       int64                  `protobuf:"varint,5,opt,name=mod_time,json=modTime,proto3" json:"mod_time,omitempty"`
+	Base          *Base                  `protobuf:"bytes,6,opt,name=base,proto3" json:"base,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutItem) Reset() {
+	*x = PutItem{}
+	mi := &file_share_sharepb_share_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutItem) ProtoMessage() {}
+
+func (x *PutItem) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutItem.ProtoReflect.Descriptor instead.
+func (*PutItem) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PutItem) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *PutItem) GetPath() []string {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *PutItem) GetDir() bool {
+	if x != nil {
+		return x.Dir
+	}
+	return false
+}
+
+func (x *PutItem) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *PutItem) GetModTime() int64 {
+	if x != nil {
+		return x.ModTime
+	}
+	return 0
+}
+
+func (x *PutItem) GetBase() *Base {
+	if x != nil {
+		return x.Base
+	}
+	return nil
+}
+
+// Changed is a part of the answer to a Change.
+type Changed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`     // put: of the item that this is about
+	Entry         *Entry                 `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`        // what is at its path now; its path goes from the share's root
+	Removed       bool                   `protobuf:"varint,3,opt,name=removed,proto3" json:"removed,omitempty"`   // entry was there and is not any more
+	Conflict      bool                   `protobuf:"varint,4,opt,name=conflict,proto3" json:"conflict,omitempty"` // the path had moved on: entry is the copy beside it that was made of what was put
+	Kept          string                 `protobuf:"bytes,5,opt,name=kept,proto3" json:"kept,omitempty"`          // the version that what was there has become
+	Error         *wirepb.Error          `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`        // of the item, or with end set of all of it
+	End           bool                   `protobuf:"varint,7,opt,name=end,proto3" json:"end,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,8,opt,name=bytes,proto3" json:"bytes,omitempty"`     // put: received and verified in all
+	Had           uint64                 `protobuf:"varint,9,opt,name=had,proto3" json:"had,omitempty"`         // put: of these, those that were there already
+	Version       *Kept                  `protobuf:"bytes,10,opt,name=version,proto3" json:"version,omitempty"` // versions
+	Event         *Event                 `protobuf:"bytes,11,opt,name=event,proto3" json:"event,omitempty"`     // watch
+	Cursor        *Cursor                `protobuf:"bytes,12,opt,name=cursor,proto3" json:"cursor,omitempty"`   // watch: where its events go on from
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Changed) Reset() {
+	*x = Changed{}
+	mi := &file_share_sharepb_share_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Changed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Changed) ProtoMessage() {}
+
+func (x *Changed) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Changed.ProtoReflect.Descriptor instead.
+func (*Changed) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Changed) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Changed) GetEntry() *Entry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *Changed) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *Changed) GetConflict() bool {
+	if x != nil {
+		return x.Conflict
+	}
+	return false
+}
+
+func (x *Changed) GetKept() string {
+	if x != nil {
+		return x.Kept
+	}
+	return ""
+}
+
+func (x *Changed) GetError() *wirepb.Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Changed) GetEnd() bool {
+	if x != nil {
+		return x.End
+	}
+	return false
+}
+
+func (x *Changed) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Changed) GetHad() uint64 {
+	if x != nil {
+		return x.Had
+	}
+	return 0
+}
+
+func (x *Changed) GetVersion() *Kept {
+	if x != nil {
+		return x.Version
+	}
+	return nil
+}
+
+func (x *Changed) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *Changed) GetCursor() *Cursor {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+// Kept is a version of a file that was replaced or removed.
+type Kept struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Entry         *Entry                 `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"` // as it was; its path goes from the share's root
+	Time          int64                  `protobuf:"varint,3,opt,name=time,proto3" json:"time,omitempty"`  // when it was replaced
+	Peer          string                 `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"`   // who did, empty for the owner
+	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`   // its own word
+	Verb          string                 `protobuf:"bytes,6,opt,name=verb,proto3" json:"verb,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Kept) Reset() {
+	*x = Kept{}
+	mi := &file_share_sharepb_share_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Kept) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Kept) ProtoMessage() {}
+
+func (x *Kept) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Kept.ProtoReflect.Descriptor instead.
+func (*Kept) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Kept) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Kept) GetEntry() *Entry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *Kept) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Kept) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Kept) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Kept) GetVerb() string {
+	if x != nil {
+		return x.Verb
+	}
+	return ""
+}
+
+// Event is one change of what a share holds.
+type Event struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Kind          uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`  // 1 created, 2 changed, 3 removed, 4 moved
+	Entry         *Entry                 `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"` // its path goes from the share's root
+	From          []string               `protobuf:"bytes,4,rep,name=from,proto3" json:"from,omitempty"`
+	Peer          string                 `protobuf:"bytes,5,opt,name=peer,proto3" json:"peer,omitempty"` // who did it, empty when it was noticed on the disk
+	Time          int64                  `protobuf:"varint,6,opt,name=time,proto3" json:"time,omitempty"`
+	Name          string                 `protobuf:"bytes,7,opt,name=name,proto3" json:"name,omitempty"` // of who did it, as the owner knows it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_share_sharepb_share_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Event) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Event) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *Event) GetEntry() *Entry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *Event) GetFrom() []string {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Event) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Event) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Event) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Cursor is a place in the events of a share. Another epoch is another sequence.
+type Cursor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         []byte                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cursor) Reset() {
+	*x = Cursor{}
+	mi := &file_share_sharepb_share_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cursor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cursor) ProtoMessage() {}
+
+func (x *Cursor) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
+func (*Cursor) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Cursor) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
+func (x *Cursor) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
 	}
 	return 0
 }
@@ -832,26 +1637,104 @@ const file_share_sharepb_share_proto_rawDesc = "" +
 	"\x04Page\x12,\n" +
 	"\aentries\x18\x01 \x03(\v2\x12.peerd.share.EntryR\aentries\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\bR\x03end\x12'\n" +
-	"\x05error\x18\x03 \x01(\v2\x11.peerd.wire.ErrorR\x05error\"\x8c\x01\n" +
+	"\x05error\x18\x03 \x01(\v2\x11.peerd.wire.ErrorR\x05error\"\xb3\x01\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04path\x18\x01 \x03(\tR\x04path\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x03R\x04size\x12\x19\n" +
 	"\bmod_time\x18\x04 \x01(\x03R\amodTime\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\fR\aversion\x12\x12\n" +
-	"\x04exec\x18\x06 \x01(\bR\x04exec\"`\n" +
+	"\x04exec\x18\x06 \x01(\bR\x04exec\x12%\n" +
+	"\x04lock\x18\a \x01(\v2\x11.peerd.share.LockR\x04lock\"D\n" +
+	"\x04Lock\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\"\x90\x01\n" +
 	"\n" +
 	"ShareState\x12\x14\n" +
 	"\x05share\x18\x01 \x01(\fR\x05share\x12\x1d\n" +
 	"\n" +
 	"epoch_read\x18\x02 \x01(\x04R\tepochRead\x12\x1d\n" +
 	"\n" +
-	"epoch_full\x18\x03 \x01(\x04R\tepochFull*B\n" +
+	"epoch_full\x18\x03 \x01(\x04R\tepochFull\x12\x16\n" +
+	"\x06denied\x18\x04 \x03(\fR\x06denied\x12\x16\n" +
+	"\x06serial\x18\x05 \x01(\x04R\x06serial\"\xf2\x02\n" +
+	"\x06Change\x12\x14\n" +
+	"\x05share\x18\x01 \x01(\fR\x05share\x12\x14\n" +
+	"\x05grant\x18\x02 \x01(\fR\x05grant\x12%\n" +
+	"\x04verb\x18\x03 \x01(\x0e2\x11.peerd.share.VerbR\x04verb\x12\x12\n" +
+	"\x04path\x18\x04 \x03(\tR\x04path\x12\x0e\n" +
+	"\x02to\x18\x05 \x03(\tR\x02to\x12%\n" +
+	"\x04base\x18\x06 \x01(\v2\x11.peerd.share.BaseR\x04base\x12*\n" +
+	"\ato_base\x18\a \x01(\v2\x11.peerd.share.BaseR\x06toBase\x12\x12\n" +
+	"\x04deep\x18\b \x01(\bR\x04deep\x12\x18\n" +
+	"\aparents\x18\t \x01(\bR\aparents\x12\x18\n" +
+	"\aversion\x18\n" +
+	" \x01(\tR\aversion\x12+\n" +
+	"\x06upload\x18\v \x01(\v2\x13.peerd.share.UploadR\x06upload\x12)\n" +
+	"\x05after\x18\f \x01(\v2\x13.peerd.share.CursorR\x05after\"2\n" +
+	"\x04Base\x12\x10\n" +
+	"\x03any\x18\x01 \x01(\bR\x03any\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\fR\aversion\".\n" +
+	"\x06Upload\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\fR\x05token\"\x9d\x01\n" +
+	"\aPutItem\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04path\x18\x02 \x03(\tR\x04path\x12\x10\n" +
+	"\x03dir\x18\x03 \x01(\bR\x03dir\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x19\n" +
+	"\bmod_time\x18\x05 \x01(\x03R\amodTime\x12%\n" +
+	"\x04base\x18\x06 \x01(\v2\x11.peerd.share.BaseR\x04base\"\xfc\x02\n" +
+	"\aChanged\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12(\n" +
+	"\x05entry\x18\x02 \x01(\v2\x12.peerd.share.EntryR\x05entry\x12\x18\n" +
+	"\aremoved\x18\x03 \x01(\bR\aremoved\x12\x1a\n" +
+	"\bconflict\x18\x04 \x01(\bR\bconflict\x12\x12\n" +
+	"\x04kept\x18\x05 \x01(\tR\x04kept\x12'\n" +
+	"\x05error\x18\x06 \x01(\v2\x11.peerd.wire.ErrorR\x05error\x12\x10\n" +
+	"\x03end\x18\a \x01(\bR\x03end\x12\x14\n" +
+	"\x05bytes\x18\b \x01(\x04R\x05bytes\x12\x10\n" +
+	"\x03had\x18\t \x01(\x04R\x03had\x12+\n" +
+	"\aversion\x18\n" +
+	" \x01(\v2\x11.peerd.share.KeptR\aversion\x12(\n" +
+	"\x05event\x18\v \x01(\v2\x12.peerd.share.EventR\x05event\x12+\n" +
+	"\x06cursor\x18\f \x01(\v2\x13.peerd.share.CursorR\x06cursor\"\x90\x01\n" +
+	"\x04Kept\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12(\n" +
+	"\x05entry\x18\x02 \x01(\v2\x12.peerd.share.EntryR\x05entry\x12\x12\n" +
+	"\x04time\x18\x03 \x01(\x03R\x04time\x12\x12\n" +
+	"\x04peer\x18\x04 \x01(\tR\x04peer\x12\x12\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\x12\x12\n" +
+	"\x04verb\x18\x06 \x01(\tR\x04verb\"\xa7\x01\n" +
+	"\x05Event\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\rR\x04kind\x12(\n" +
+	"\x05entry\x18\x03 \x01(\v2\x12.peerd.share.EntryR\x05entry\x12\x12\n" +
+	"\x04from\x18\x04 \x03(\tR\x04from\x12\x12\n" +
+	"\x04peer\x18\x05 \x01(\tR\x04peer\x12\x12\n" +
+	"\x04time\x18\x06 \x01(\x03R\x04time\x12\x12\n" +
+	"\x04name\x18\a \x01(\tR\x04name\"0\n" +
+	"\x06Cursor\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\fR\x05epoch\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq*\xd3\x01\n" +
 	"\x04Verb\x12\r\n" +
 	"\tVERB_NONE\x10\x00\x12\r\n" +
 	"\tVERB_STAT\x10\x01\x12\r\n" +
 	"\tVERB_LIST\x10\x02\x12\r\n" +
-	"\tVERB_WALK\x10\x03B&Z$github.com/peerd/peerd/share/sharepbb\x06proto3"
+	"\tVERB_WALK\x10\x03\x12\f\n" +
+	"\bVERB_PUT\x10\x04\x12\x0e\n" +
+	"\n" +
+	"VERB_MKDIR\x10\x05\x12\x0f\n" +
+	"\vVERB_REMOVE\x10\x06\x12\r\n" +
+	"\tVERB_MOVE\x10\a\x12\r\n" +
+	"\tVERB_COPY\x10\b\x12\x11\n" +
+	"\rVERB_VERSIONS\x10\t\x12\x10\n" +
+	"\fVERB_RESTORE\x10\n" +
+	"\x12\x0e\n" +
+	"\n" +
+	"VERB_WATCH\x10\v\x12\r\n" +
+	"\tVERB_LOCK\x10\fB&Z$github.com/peerd/peerd/share/sharepbb\x06proto3"
 
 var (
 	file_share_sharepb_share_proto_rawDescOnce sync.Once
@@ -866,7 +1749,7 @@ func file_share_sharepb_share_proto_rawDescGZIP() []byte {
 }
 
 var file_share_sharepb_share_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_share_sharepb_share_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_share_sharepb_share_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_share_sharepb_share_proto_goTypes = []any{
 	(Verb)(0),            // 0: peerd.share.Verb
 	(*Hello)(nil),        // 1: peerd.share.Hello
@@ -878,21 +1761,44 @@ var file_share_sharepb_share_proto_goTypes = []any{
 	(*Request)(nil),      // 7: peerd.share.Request
 	(*Page)(nil),         // 8: peerd.share.Page
 	(*Entry)(nil),        // 9: peerd.share.Entry
-	(*ShareState)(nil),   // 10: peerd.share.ShareState
-	(*wirepb.Error)(nil), // 11: peerd.wire.Error
+	(*Lock)(nil),         // 10: peerd.share.Lock
+	(*ShareState)(nil),   // 11: peerd.share.ShareState
+	(*Change)(nil),       // 12: peerd.share.Change
+	(*Base)(nil),         // 13: peerd.share.Base
+	(*Upload)(nil),       // 14: peerd.share.Upload
+	(*PutItem)(nil),      // 15: peerd.share.PutItem
+	(*Changed)(nil),      // 16: peerd.share.Changed
+	(*Kept)(nil),         // 17: peerd.share.Kept
+	(*Event)(nil),        // 18: peerd.share.Event
+	(*Cursor)(nil),       // 19: peerd.share.Cursor
+	(*wirepb.Error)(nil), // 20: peerd.wire.Error
 }
 var file_share_sharepb_share_proto_depIdxs = []int32{
 	2,  // 0: peerd.share.Hello.shares:type_name -> peerd.share.Share
 	6,  // 1: peerd.share.AuthMessage.refused:type_name -> peerd.share.AuthResult
-	11, // 2: peerd.share.AuthResult.error:type_name -> peerd.wire.Error
+	20, // 2: peerd.share.AuthResult.error:type_name -> peerd.wire.Error
 	0,  // 3: peerd.share.Request.verb:type_name -> peerd.share.Verb
 	9,  // 4: peerd.share.Page.entries:type_name -> peerd.share.Entry
-	11, // 5: peerd.share.Page.error:type_name -> peerd.wire.Error
-	6,  // [6:6] is the sub-list for method output_type
-	6,  // [6:6] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	20, // 5: peerd.share.Page.error:type_name -> peerd.wire.Error
+	10, // 6: peerd.share.Entry.lock:type_name -> peerd.share.Lock
+	0,  // 7: peerd.share.Change.verb:type_name -> peerd.share.Verb
+	13, // 8: peerd.share.Change.base:type_name -> peerd.share.Base
+	13, // 9: peerd.share.Change.to_base:type_name -> peerd.share.Base
+	14, // 10: peerd.share.Change.upload:type_name -> peerd.share.Upload
+	19, // 11: peerd.share.Change.after:type_name -> peerd.share.Cursor
+	13, // 12: peerd.share.PutItem.base:type_name -> peerd.share.Base
+	9,  // 13: peerd.share.Changed.entry:type_name -> peerd.share.Entry
+	20, // 14: peerd.share.Changed.error:type_name -> peerd.wire.Error
+	17, // 15: peerd.share.Changed.version:type_name -> peerd.share.Kept
+	18, // 16: peerd.share.Changed.event:type_name -> peerd.share.Event
+	19, // 17: peerd.share.Changed.cursor:type_name -> peerd.share.Cursor
+	9,  // 18: peerd.share.Kept.entry:type_name -> peerd.share.Entry
+	9,  // 19: peerd.share.Event.entry:type_name -> peerd.share.Entry
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_share_sharepb_share_proto_init() }
@@ -911,7 +1817,7 @@ func file_share_sharepb_share_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_share_sharepb_share_proto_rawDesc), len(file_share_sharepb_share_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -14,7 +14,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/peerd/peerd/cmd/internal/config"
+	"github.com/peerd/peerd/cmd/internal/daemon/auditing"
+	"github.com/peerd/peerd/cmd/internal/daemon/changing"
 	"github.com/peerd/peerd/cmd/internal/daemon/copying"
+	"github.com/peerd/peerd/cmd/internal/daemon/ending"
 	"github.com/peerd/peerd/cmd/internal/daemon/lan"
 	"github.com/peerd/peerd/cmd/internal/doctor"
 	"github.com/peerd/peerd/peer"
@@ -26,6 +29,7 @@ import (
 	"github.com/peerd/peerd/share/registry"
 	"github.com/peerd/peerd/share/remote"
 	shareserve "github.com/peerd/peerd/share/serve"
+	"github.com/peerd/peerd/share/serve/edit"
 	"github.com/peerd/peerd/share/sharepb"
 	"github.com/peerd/peerd/transfer/rate"
 	"github.com/peerd/peerd/transfer/seed"
@@ -54,11 +58,15 @@ const (
 	getStreams      = 16
 	swarmStreams    = 16
 	stateStreams    = 2
+	changeStreams   = 64 // each that watches, or holds a lock, is one
 	doctorStreams   = 2
 )
 
 // daemon is a running peerd.
 type daemon struct {
+	*changing.Changes
+	*auditing.Book
+
 	cfg     config.Config
 	log     *slog.Logger
 	started time.Time
@@ -73,7 +81,9 @@ type daemon struct {
 	cache   *store.Cache
 	shelf   *seed.Shelf
 	seeds   *shareserve.Seeds
+	uploads *shareserve.Uploads
 	table   *tracker.Table
+	ending  *ending.Teller
 
 	upload, download *rate.Limiter // of all peers together
 	throttle         auth.Throttle
@@ -98,8 +108,13 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 		return err
 	}
 	defer d.cache.Close()
+	if d.Book, err = auditing.Open(filepath.Join(cfg.State, "audit"), d.key, d.offers, log); err != nil {
+		return err
+	}
+	defer d.Book.Close()
+	defer d.offers.Close()
 	d.copies = copying.New(world{d}, d.log)
-	d.host, err = host.New(host.Config{Key: d.key, Listen: cfg.Listen, Logger: log})
+	d.host, err = host.New(host.Config{Key: d.key, Listen: cfg.Listen, Logger: log, Blocked: d.offers.Registry.IsBlocked})
 	if err != nil {
 		return err
 	}
@@ -107,12 +122,15 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 	d.client = remote.NewClient(d.host, d.host.ID(), d.tickets, time.Now)
 	d.lan, err = lan.New(lan.Config{
 		Config: cfg, Key: d.key, Host: d.host, Offers: d.offers, Client: d.client, Tickets: d.tickets, Log: log, Started: d.started,
-		Hello: func() *sharepb.Hello { return d.porter.Hello() },
+		Hello: func(to peer.ID) *sharepb.Hello { return d.porter.Hello(to) },
 	})
 	if err != nil {
 		return err
 	}
 	defer d.lan.Close()
+	defer d.offers.Registry.OnBlock(d.blocking)()
+	d.Book.Meet(d.host, d.called)
+	d.Changes = changing.New(world{d}, d.self(), d.offers, d.Book.Dir())
 	if err := d.serve(); err != nil {
 		return err
 	}
@@ -123,6 +141,11 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 		return d.lan.Run(ctx)
 	})
 	g.Go(func() error { return d.give(ctx) })
+	d.offers.Start()
+	g.Go(func() error {
+		d.ending.Run(ctx)
+		return nil
+	})
 	// The socket goes last, since who finds it gone may start the next daemon, which wants our port.
 	locked, unlock := context.WithCancel(context.WithoutCancel(ctx))
 	defer unlock()
@@ -189,6 +212,8 @@ func (d *daemon) serve() error {
 	if err != nil {
 		return err
 	}
+	d.offers.Registry.OnChange(func(_, _ *registry.Share) { gate.Recheck() })
+	gate.AuditTo(d.Book.Gate())
 	secret, err := identity.Secret(d.key, "dummy shares")
 	if err != nil {
 		return err
@@ -201,9 +226,14 @@ func (d *daemon) serve() error {
 	if err != nil {
 		return err
 	}
+	locks := shareserve.NewLocks()
 	d.table = tracker.New()
+	d.ending = ending.New(d.offers.Registry, d.table, d.rightEnded, d.log)
+	d.host.OnDisconnect(d.ending.Lost)
 	d.seeds = shareserve.NewSeeds(d.shelf, d.client.Grant, time.Now)
 	o := transferserve.Options{Auth: shareserve.NewBytes(gate), Manifests: manifests, Table: d.table, Log: d.log}
+	d.uploads = shareserve.NewUploads(d.host.ID())
+	o.Auth = shareserve.Either(o.Auth, d.uploads)
 	if d.cfg.Give {
 		o.Auth, o.Topics = shareserve.Either(o.Auth, d.seeds), d.seeds
 	}
@@ -212,11 +242,14 @@ func (d *daemon) serve() error {
 	d.porter = shareserve.NewPorter(d.offers, d.self, d.lan.Met)
 	d.host.Handle(shareserve.InfoProtocol, infoStreams, d.porter.Handle)
 	d.host.Handle(shareserve.AuthProtocol, authStreams, shareserve.NewDoorman(gate, dummy, &d.throttle).Handle)
-	d.host.Handle(shareserve.MetaProtocol, metaStreams, shareserve.NewLister(gate).Handle)
+	d.host.Handle(shareserve.MetaProtocol, metaStreams, shareserve.NewLister(gate, locks).Handle)
 	d.host.Handle(transferserve.ManifestProtocol, manifestStreams, bytes.Manifest)
 	d.host.Handle(transferserve.GetProtocol, getStreams, bytes.Get)
 	d.host.Handle(transferserve.SwarmProtocol, swarmStreams, bytes.Swarm)
 	d.host.Handle(shareserve.StateProtocol, stateStreams, d.rightsEnded)
+	d.host.Handle(edit.Protocol, changeStreams, edit.New(edit.Options{
+		Gate: gate, Open: d.offers.Edit, Locks: locks, Opener: d.host, Name: d.called, Admit: d.offers.Admit, Pace: d.pace(0), Log: d.log,
+	}).Handle)
 	d.host.Handle(doctor.Protocol, doctorStreams, doctor.NewHelper(d.host, time.Now).Handle)
 	return nil
 }

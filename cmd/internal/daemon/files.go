@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"io"
 	"iter"
@@ -28,6 +27,19 @@ func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) {
 	return d.findBy(ctx, ref, d.client.Access)
 }
 
+// findFull is find for who wants to change something. A right that was less is asked for anew: it may be more by now.
+func (d *daemon) findFull(ctx context.Context, ref control.Ref) (place, error) {
+	at, err := d.find(ctx, ref)
+	if err == nil && at.Access.Right < share.Full {
+		d.client.Forget(at.Peer.ID, at.Access.Name)
+		at, err = d.find(ctx, ref)
+	}
+	if err == nil {
+		err = copying.Writable(at)
+	}
+	return at, err
+}
+
 func (d *daemon) findBy(ctx context.Context, ref control.Ref, access func(context.Context, peer.ID, string) (remote.Access, error)) (place, error) {
 	if ref.Peer == "" || ref.Share == "" {
 		return place{}, &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it names no share"), Hint: "write //PEER/SHARE/PATH"}
@@ -36,11 +48,12 @@ func (d *daemon) findBy(ctx context.Context, ref control.Ref, access func(contex
 	if err != nil {
 		return place{}, err
 	}
+	ref, version, _ := control.SplitVersion(ref)
 	path, err := share.SplitPath(ref.Path)
 	if err != nil {
 		return place{}, err
 	}
-	at := place{Peer: p, Path: path, Ref: ref.ShareRef()}
+	at := place{Peer: p, Path: path, Ref: ref.ShareRef(), Version: version}
 	at.Access, err = access(ctx, p.ID, ref.Share)
 	return at, d.explain(ctx, p, ref, err)
 }
@@ -165,7 +178,7 @@ func (d *daemon) listFolder(ctx context.Context, ref control.Ref, recursive bool
 		if !at.Path.IsRoot() {
 			e, err := fs.Stat(ctx, at.Path)
 			if err != nil || e.Kind == share.File {
-				yield(entryOf(ref, e), err)
+				yield(copying.EntryOf(ref, e), err)
 				return
 			}
 		}
@@ -178,19 +191,11 @@ func (d *daemon) listFolder(ctx context.Context, ref control.Ref, recursive bool
 				yield(control.Entry{}, err)
 				return
 			}
-			if !yield(entryOf(control.Ref{Peer: ref.Peer, Share: ref.Share, Path: e.Path.String()}, e), nil) {
+			if !yield(copying.EntryOf(control.Ref{Peer: ref.Peer, Share: ref.Share, Path: e.Path.String()}, e), nil) {
 				return
 			}
 		}
 	}
-}
-
-func entryOf(ref control.Ref, e share.Entry) control.Entry {
-	out := control.Entry{Ref: ref, Kind: control.KindDir, ModTime: control.At(e.ModTime), Exec: e.Exec}
-	if e.Kind == share.File {
-		out.Kind, out.Size, out.Version = control.KindFile, e.Size, hex.EncodeToString(e.Version[:])
-	}
-	return out
 }
 
 // Stat tells of one thing.
@@ -209,11 +214,11 @@ func (d *daemon) Stat(ctx context.Context, ref control.Ref) (control.Entry, erro
 	if at.Path.IsRoot() {
 		return control.Entry{Ref: ref, Kind: control.KindShare, Right: control.Right(at.Access.Right.String())}, nil
 	}
-	e, err := d.client.FS(at.Access, at.Label()).Stat(ctx, at.Path)
+	e, err := copying.Stat(ctx, d.client.FS(at.Access, at.Label()), at)
 	if err != nil {
 		return control.Entry{}, err
 	}
-	return entryOf(ref, e), nil
+	return copying.EntryOf(ref, e), nil
 }
 
 // Find yields what has a matching name.
@@ -247,10 +252,17 @@ func (d *daemon) Cat(ctx context.Context, ref control.Ref, offset, length int64,
 		to = offset + length
 	}
 	err = d.read(ctx, at, time.Nanosecond, 0, 0, offset, to, out) // who is away now is told of at once
+	if out.n == 0 && peer.KindOf(err) == peer.Denied && ctx.Err() == nil {
+		// What was granted before ended; there may be a right even so, as of what is open to all or allowed to this device.
+		if again, refused := d.find(ctx, ref); refused == nil {
+			at = again
+			err = d.read(ctx, at, time.Nanosecond, 0, 0, offset, to, out)
+		}
+	}
 	if err == nil || out.n > 0 || ctx.Err() != nil || peer.KindOf(err) == peer.Denied || peer.KindOf(err) == peer.Unreachable {
 		return err
 	}
-	e, err := d.client.FS(at.Access, at.Label()).Stat(ctx, at.Path)
+	e, err := copying.Stat(ctx, d.client.FS(at.Access, at.Label()), at)
 	if err != nil {
 		return err
 	}
@@ -264,7 +276,7 @@ func (d *daemon) Cat(ctx context.Context, ref control.Ref, offset, length int64,
 func (d *daemon) read(ctx context.Context, at place, patience time.Duration, lane, size, from, to int64, w io.Writer) error {
 	f := d.fetch(ctx, at, 0, fetch.Options{Lanes: 1, First: int(lane), Patience: patience})
 	defer f.Close()
-	return d.ended(at, f.Read(ctx, at.Path.Components(), size, from, to, w))
+	return d.ended(at, f.Read(ctx, at.Components(), size, from, to, w))
 }
 
 // counter counts what is written.

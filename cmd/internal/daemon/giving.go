@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"time"
 
+	"github.com/peerd/peerd/cmd/internal/daemon/ending"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/wire"
-	"github.com/peerd/peerd/share/grant"
-	"github.com/peerd/peerd/share/registry"
 	shareserve "github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/sharepb"
-	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/seed"
 	transferserve "github.com/peerd/peerd/transfer/serve"
 	"github.com/peerd/peerd/transfer/tracker"
@@ -28,26 +25,8 @@ const (
 	announceFor = 7 * 24 * time.Hour
 )
 
-// give tells owners what is given on here, and those who give on what is owned here when rights end, until ctx ends.
+// give tells owners what is given on here, until ctx ends.
 func (d *daemon) give(ctx context.Context) error {
-	var pushes sync.WaitGroup
-	defer pushes.Wait()
-	stop := d.offers.Registry.OnChange(func(before, after *registry.Share) {
-		if before == nil || after != nil && after.Epochs == before.Epochs {
-			return
-		}
-		now := grant.Epochs{Read: grant.NextEpoch(before.Epochs.Read, time.Now()), Full: grant.NextEpoch(before.Epochs.Full, time.Now())}
-		if after != nil {
-			now = after.Epochs
-		}
-		id := transfer.ShareID(before.ID)
-		givers := d.table.Givers(id)
-		d.table.Forget(id)
-		for _, who := range givers {
-			pushes.Go(func() { d.push(ctx, who, id, now) })
-		}
-	})
-	defer stop()
 	for wait := announceFirst; ; wait = announceEvery {
 		timer := time.NewTimer(wait)
 		select {
@@ -75,27 +54,9 @@ func (d *daemon) give(ctx context.Context) error {
 	}
 }
 
-// pushFor is how long it is tried to tell a peer that a right ended. Whoever can't be reached goes by the life of grants.
-const pushFor = time.Minute
-
-// push tells one peer that rights of a share ended.
-func (d *daemon) push(ctx context.Context, who peer.ID, id transfer.ShareID, now grant.Epochs) {
-	ctx, cancel := context.WithTimeout(ctx, pushFor)
-	defer cancel()
-	for wait := 200 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := d.tell(ctx, who, shareserve.StateProtocol, func(st peer.Stream) error {
-			return wire.WriteMsg(st, &sharepb.ShareState{Share: id[:], EpochRead: now.Read, EpochFull: now.Full})
-		})
-		if err == nil {
-			return
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			d.log.Warn("a peer was not told that a right ended; its grants do within their life", "peer", who, "err", err)
-			return
-		}
-	}
+// rightEnded tells a peer which rights to a share of this one are over.
+func (d *daemon) rightEnded(ctx context.Context, who peer.ID, m *sharepb.ShareState) error {
+	return d.tell(ctx, who, shareserve.StateProtocol, func(st peer.Stream) error { return wire.WriteMsg(st, m) })
 }
 
 // tell opens a stream that is only written to, and waits until the other side has read it.
@@ -107,7 +68,7 @@ func (d *daemon) tell(ctx context.Context, who peer.ID, protocol string, say fun
 	defer st.Reset()
 	stop := context.AfterFunc(ctx, func() { st.Reset() })
 	defer stop()
-	if err := st.SetDeadline(time.Now().Add(pushFor)); err != nil {
+	if err := st.SetDeadline(time.Now().Add(ending.For)); err != nil {
 		return err
 	}
 	if err := say(st); err != nil {

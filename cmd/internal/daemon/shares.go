@@ -3,7 +3,9 @@ package daemon
 import (
 	"context"
 	"errors"
+	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/peerd/peerd/peer"
@@ -15,16 +17,16 @@ import (
 )
 
 // ShareList lists the shares of this peer.
-func (d *daemon) ShareList(context.Context) ([]control.Share, error) {
+func (d *daemon) ShareList(ctx context.Context) ([]control.Share, error) {
 	out := []control.Share{}
 	for _, s := range d.offers.Registry.List() {
-		out = append(out, shareOf(s))
+		out = append(out, d.shareOf(ctx, s))
 	}
 	return out, nil
 }
 
 // ShareAdd offers a folder.
-func (d *daemon) ShareAdd(_ context.Context, add control.ShareAdd) (control.Share, error) {
+func (d *daemon) ShareAdd(ctx context.Context, add control.ShareAdd) (control.Share, error) {
 	if add.Name == "" {
 		add.Name = filepath.Base(add.Dir)
 	}
@@ -48,7 +50,7 @@ func (d *daemon) ShareAdd(_ context.Context, add control.ShareAdd) (control.Shar
 		return control.Share{}, err
 	}
 	s, err = d.offers.Registry.Add(s, sec, time.Now())
-	return shareOf(s), err
+	return d.shareOf(ctx, s), err
 }
 
 // checkSlots refuses passwords that are missing, superfluous, weak or equal.
@@ -79,7 +81,7 @@ func checkSlots(o *offer.Offers, s *registry.Share, read, full control.Slot) err
 }
 
 // ShareSet changes a share. All of it is checked before any of it is done.
-func (d *daemon) ShareSet(_ context.Context, name string, set control.ShareSet) (control.Share, error) {
+func (d *daemon) ShareSet(ctx context.Context, name string, set control.ShareSet) (control.Share, error) {
 	reg := d.offers.Registry
 	s, err := reg.Get(name)
 	if err != nil {
@@ -99,7 +101,14 @@ func (d *daemon) ShareSet(_ context.Context, name string, set control.ShareSet) 
 	if set.Read != nil && set.Full != nil && set.Read.Password != "" && set.Read.Password == set.Full.Password {
 		return control.Share{}, samePasswords(s.Name)
 	}
+	settings := s.Settings
+	for _, name := range slices.Sorted(maps.Keys(set.Settings)) {
+		if err := settings.Set(name, set.Settings[name]); err != nil {
+			return control.Share{}, err
+		}
+	}
 	s, err = reg.Set(s.ID, func(s *registry.Share) {
+		s.Settings = settings
 		if set.Name != nil {
 			s.Name = share.Name(*set.Name)
 		}
@@ -115,7 +124,7 @@ func (d *daemon) ShareSet(_ context.Context, name string, set control.ShareSet) 
 			s, err = d.setSecret(s.ID, c)
 		}
 	}
-	return shareOf(s), err
+	return d.shareOf(ctx, s), err
 }
 
 // slotChange is a new state of a slot.
@@ -201,12 +210,4 @@ func slotOf(r share.Right) auth.Slot {
 		return auth.Full
 	}
 	return auth.Read
-}
-
-func shareOf(s registry.Share) control.Share {
-	return control.Share{
-		Name: string(s.Name), ID: s.ID.String(), Dir: s.Dir, Comment: s.Comment, Hidden: !s.Visible(),
-		Read: control.Mode(s.Slots.Read.String()), Full: control.Mode(s.Slots.Full.String()),
-		Temporary: s.Ephemeral, Created: control.At(s.Created),
-	}
 }

@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/peerd/peerd/cmd/internal/config"
 	"github.com/peerd/peerd/cmd/internal/daemon/copying"
+	"github.com/peerd/peerd/discovery"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/share/remote"
@@ -96,21 +98,40 @@ type world struct{ *daemon }
 var _ copying.World = world{}
 
 func (w world) Find(ctx context.Context, ref control.Ref) (place, error) { return w.find(ctx, ref) }
-func (w world) FS(at place) *remote.FS                                   { return w.client.FS(at.Access, at.Label()) }
-func (w world) Ended(at place, err error) error                          { return w.ended(at, err) }
+func (w world) FindFull(ctx context.Context, ref control.Ref) (place, error) {
+	return w.findFull(ctx, ref)
+}
+func (w world) FS(at place) *remote.FS          { return w.client.FS(at.Access, at.Label()) }
+func (w world) Ended(at place, err error) error { return w.ended(at, err) }
 
 func (w world) Fetch(ctx context.Context, at place, limit int64, o fetch.Options) *fetch.Fetcher {
 	return w.fetch(ctx, at, limit, o)
 }
 
-func (w world) NameOf(id peer.ID) string {
-	if p, ok := w.lan.View().Get(id); ok {
-		return string(p.Name)
+func (w world) NameOf(id peer.ID) string { return w.nameOf(id) }
+
+func (w world) Lookup(ctx context.Context, who string) (discovery.Peer, error) {
+	return w.lan.Lookup(ctx, who)
+}
+func (w world) Uploads() *shareserve.Uploads { return w.uploads }
+
+func (w world) Temp() (string, error) {
+	dir := filepath.Join(w.cfg.State, "passing")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
 	}
-	return ""
+	return os.MkdirTemp(dir, "")
 }
 
-// Copy brings files here.
+// Copy copies files.
 func (d *daemon) Copy(ctx context.Context, req control.CopyRequest, event func(control.CopyEvent)) error {
 	return d.copies.Copy(ctx, req, event)
+}
+
+// called is what a peer calls itself, or the end of its ID.
+func (d *daemon) called(id peer.ID) peer.Name {
+	if p, ok := d.lan.View().Get(id); ok && p.Name != "" {
+		return p.Name
+	}
+	return peer.Name(peer.Short(id))
 }

@@ -15,7 +15,7 @@ import (
 var _ control.Backend = (*daemon)(nil)
 
 // Status tells of this peer.
-func (d *daemon) Status(context.Context) (control.Status, error) {
+func (d *daemon) Status(ctx context.Context) (control.Status, error) {
 	st := control.Status{
 		Name: string(d.cfg.Name), ID: d.host.ID().String(), Workgroup: d.cfg.Workgroup, Version: d.cfg.Version,
 		Home: d.cfg.State, Started: control.At(d.started), Peers: len(d.lan.View().Snapshot()),
@@ -31,7 +31,7 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 		st.Addrs = append(st.Addrs, a.String())
 	}
 	for _, s := range d.offers.Registry.List() {
-		st.Shares = append(st.Shares, shareOf(s))
+		st.Shares = append(st.Shares, d.shareOf(ctx, s))
 	}
 	return st, nil
 }

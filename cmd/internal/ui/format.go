@@ -52,13 +52,29 @@ func (t *Terminal) Table(rows [][]string) {
 		}
 	}
 	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			line.WriteString(cell)
-			line.WriteString(strings.Repeat(" ", widths[i]-columnsOf(cell)+2))
-		}
-		t.Println(strings.TrimRight(line.String(), " "))
+		t.Row(widths, row)
 	}
+}
+
+// Row prints one row of a table that is not known as a whole, in columns that are as wide as widths say or wider.
+func (t *Terminal) Row(widths []int, cells []string) {
+	var line strings.Builder
+	for i, cell := range cells {
+		cell = peer.Quote(cell)
+		line.WriteString(cell)
+		if i < len(widths) {
+			line.WriteString(strings.Repeat(" ", max(0, widths[i]-columnsOf(cell))+2))
+		}
+	}
+	t.Println(strings.TrimRight(line.String(), " "))
+}
+
+// Clock is a moment to the second for people, in their own time zone.
+func Clock(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format(time.DateTime)
 }
 
 // columnsOf is how many columns of a terminal a text takes, by Unicode Standard Annex 11.

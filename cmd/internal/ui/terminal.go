@@ -109,6 +109,13 @@ func (t *Terminal) Note(format string, args ...any) {
 	}
 }
 
+// Hint tells what may be done next to somebody who sits at a terminal and did not ask for less or for JSON.
+func (t *Terminal) Hint(format string, args ...any) {
+	if t.errTTY && !t.JSON {
+		t.Note(format, args...)
+	}
+}
+
 // Say tells something that is no answer, even to who wants quiet.
 func (t *Terminal) Say(format string, args ...any) { t.warn(fmt.Sprintf(format, args...)) }
 

@@ -36,6 +36,7 @@ func TestNothingForeignReachesTheTerminal(t *testing.T) {
 	term.Println(nasty)
 	term.Printf("%s", nasty)
 	term.Table([][]string{{nasty, nasty}, {"x", "y"}})
+	term.Row([]int{3}, []string{nasty, nasty})
 	if err := term.Object(map[string]string{"name": nasty}); err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +91,36 @@ func TestTable(t *testing.T) {
 	want = strings.ReplaceAll(want, "e\u0301te\u0301     22", "e\u0301te\u0301      22")
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out, want)
+	}
+}
+
+func TestRow(t *testing.T) {
+	term, out, _ := captured(nil)
+	for _, cells := range [][]string{{"日本", "1", "last"}, {"too wide", "2", ""}, {"a\nb", "", "c"}} {
+		term.Row([]int{6, 2}, cells)
+	}
+	flush(t, term)
+	if want := "日本    1   last\ntoo wide  2\na\\u{a}b      c\n"; out.String() != want {
+		t.Errorf("got\n%swant\n%s", out, want)
+	}
+}
+
+// TestHint is for people at a terminal alone.
+func TestHint(t *testing.T) {
+	for _, tc := range []struct {
+		tty, quiet, json bool
+		want             string
+	}{
+		{true, false, false, "peerd: do this\n"},
+		{false, false, false, ""},
+		{true, true, false, ""},
+		{true, false, true, ""},
+	} {
+		term, _, errs := captured(nil)
+		term.errTTY, term.Quiet, term.JSON = tc.tty, tc.quiet, tc.json
+		if term.Hint("do %s", "this"); errs.String() != tc.want {
+			t.Errorf("%+v: %q", tc, errs)
+		}
 	}
 }
 

@@ -105,3 +105,28 @@ func (c *Client) GeneratePassword(ctx context.Context) (string, error) {
 	answer, err := ask[control.PasswordAnswer](ctx, c, control.VerbGeneratePassword, none{})
 	return answer.Password, err
 }
+
+// ShareAllow gives a peer a right without a password.
+func (c *Client) ShareAllow(ctx context.Context, name, peer string, right control.Right) (control.Share, error) {
+	return ask[control.Share](ctx, c, control.VerbShareAllow, control.DeviceRequest{Name: name, Peer: peer, Right: right})
+}
+
+// ShareDeny refuses a peer, or does so no more.
+func (c *Client) ShareDeny(ctx context.Context, name, peer string, deny bool) (control.Share, error) {
+	return ask[control.Share](ctx, c, control.VerbShareDeny, control.DeviceRequest{Name: name, Peer: peer, Undo: !deny})
+}
+
+// ShareResume ends a suspension.
+func (c *Client) ShareResume(ctx context.Context, name, peer string) (control.Share, error) {
+	return ask[control.Share](ctx, c, control.VerbShareResume, control.DeviceRequest{Name: name, Peer: peer})
+}
+
+// Block blocks a peer, or does so no more.
+func (c *Client) Block(ctx context.Context, peer string, block bool) (control.Device, error) {
+	return ask[control.Device](ctx, c, control.VerbBlock, control.DeviceRequest{Peer: peer, Undo: !block})
+}
+
+// Blocked asks for the peers that are blocked.
+func (c *Client) Blocked(ctx context.Context) ([]control.Device, error) {
+	return ask[[]control.Device](ctx, c, control.VerbBlocked, none{})
+}

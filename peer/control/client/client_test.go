@@ -8,10 +8,13 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -104,6 +107,8 @@ func answers(t *testing.T, b control.Backend) string {
 		func(e control.CopyEvent) { e.Dest = strings.TrimPrefix(e.Dest, dir); events = append(events, e) })
 	note("copy", events, err)
 
+	changes(t, note, b)
+
 	login, err := b.Login(ctx, ref(t, "//anna/safe"), "wrong")
 	note("login", login, err)
 	login, err = b.Login(ctx, ref(t, "//anna/safe"), controltest.Secret)
@@ -122,11 +127,88 @@ func answers(t *testing.T, b control.Backend) string {
 	note("passwd", nil, b.SharePasswd(ctx, "old", control.Read, "pw"))
 	shares, err := b.ShareList(ctx)
 	note("shares", shares, err)
+	for _, who := range []string{"anna", "12D3KooWBob55555bob", "nobody"} {
+		for _, name := range []string{"new", "old"} {
+			share, err = b.ShareAllow(ctx, name, who, control.Full)
+			note("allow", share, err)
+			for _, deny := range []bool{true, false} {
+				share, err = b.ShareDeny(ctx, name, who, deny)
+				note("deny", share, err)
+			}
+			share, err = b.ShareResume(ctx, name, who)
+			note("resume", share, err)
+		}
+		for _, block := range []bool{true, false, true} {
+			device, err := b.Block(ctx, who, block)
+			note("block", device, err)
+		}
+		blocked, err := b.Blocked(ctx)
+		note("blocked", blocked, err)
+	}
 	note("remove", nil, b.ShareRemove(ctx, "new"))
 	note("remove", nil, b.ShareRemove(ctx, "new"))
 	password, err := b.GeneratePassword(ctx)
 	note("password", password, err)
 	return out.String()
+}
+
+// changes makes the calls that change files, and those that tell of it.
+func changes(t *testing.T, note func(string, any, error), b control.Backend) {
+	ctx := t.Context()
+	local := filepath.Join(t.TempDir(), "mine.txt")
+	if err := os.WriteFile(local, []byte("my own words"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{"//anna/docs/", "//anna/docs/plan.txt", "//anna/docs/" + controltest.Contested, "//anna/safe/x", "//gone/x"} {
+		for _, force := range []bool{false, true} {
+			var events []control.CopyEvent
+			err := b.Copy(ctx, control.CopyRequest{Local: []string{local}, To: ref(t, to), Force: force, Each: true, Limit: 1 << 20},
+				func(e control.CopyEvent) { e.From = filepath.Base(e.From); events = append(events, e) })
+			note("copy to "+to, events, err)
+		}
+	}
+	collect(note, "move", b.Move(ctx, control.MoveRequest{Sources: []control.Ref{ref(t, "//anna/docs/mine.txt"), ref(t, "//anna/docs/none")},
+		Dest: ref(t, "//anna/docs/notes"), Into: true}))
+	collect(note, "move", b.Move(ctx, control.MoveRequest{Sources: []control.Ref{ref(t, "//anna/docs/notes/mine.txt")}, Dest: ref(t, "//anna/docs/plan.txt"), Force: true}))
+	for _, s := range []string{"//anna/docs/notes", "//anna/docs/a", "//anna/docs/b/c", "//anna/safe/x"} {
+		for _, parents := range []bool{false, true} {
+			note("mkdir "+s, nil, b.Mkdir(ctx, ref(t, s), parents))
+		}
+	}
+	for _, recursive := range []bool{false, true} {
+		collect(note, "rm", b.Remove(ctx, []control.Ref{ref(t, "//anna/docs/plan.txt"), ref(t, "//anna/docs/notes"), ref(t, "//anna/safe/x")}, recursive))
+		collect(note, "versions", b.Versions(ctx, ref(t, "//anna/docs/plan.txt"), recursive))
+		collect(note, "versions", b.Versions(ctx, ref(t, "//anna/docs"), recursive))
+		collect(note, "versions", b.Versions(ctx, ref(t, "//anna/safe/x"), recursive))
+	}
+	for _, version := range []string{"20260301-123000-0000", "20260301-123000-ffff"} {
+		c, err := b.Restore(ctx, control.RestoreRequest{Ref: ref(t, "//anna/docs/plan.txt"), Version: version})
+		note("restore", c, err)
+		c, err = b.Restore(ctx, control.RestoreRequest{Ref: ref(t, "//anna/docs/plan.txt"), Version: version, Dest: ref(t, "//anna/docs/else.txt"), Force: true})
+		note("restore", c, err)
+		var text bytes.Buffer
+		err = b.Cat(ctx, ref(t, control.WithVersion(ref(t, "//anna/docs/plan.txt"), version)), 0, -1, &text)
+		note("cat", text.String(), err)
+	}
+	for _, s := range []string{"//", "//anna/docs", "//anna/none", "//gone/x"} {
+		collect(note, "watch "+s, b.WatchFiles(ctx, ref(t, s)))
+	}
+	for _, s := range []string{"//anna/docs/plan.txt", "//anna/safe/gold.txt", "//anna/docs"} {
+		held, release := context.WithCancel(ctx)
+		for l, err := range b.Lock(held, ref(t, s)) {
+			note("lock "+s, l, err)
+			entry, err := b.Stat(ctx, ref(t, s))
+			note("stat "+s, entry, err)
+			release()
+			break
+		}
+		release()
+	}
+	collect(note, "undo", b.Undo(ctx, control.UndoRequest{Share: "docs", Peer: "bob", Since: controltest.When()}))
+	collect(note, "audit", b.AuditRecords(ctx, control.AuditFilter{}))
+	collect(note, "audit", b.AuditRecords(ctx, control.AuditFilter{Share: "music", Peer: "bob", Since: controltest.When(), Events: []string{"rename"}}))
+	report, err := b.AuditVerify(ctx)
+	note("audit verify", report, err)
 }
 
 func collect[T any](note func(string, any, error), call string, seq iter.Seq2[T, error]) {
@@ -141,13 +223,44 @@ func collect[T any](note func(string, any, error), call string, seq iter.Seq2[T,
 	note(call, all, nil)
 }
 
+// record serves b as dial does, and writes down what is asked.
+func record(t *testing.T, b control.Backend, asked map[string]bool) *client.Client {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "run", "ctl.sock")
+	l, err := server.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	handler := server.Handler(b)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked[r.URL.Path] = true
+		mu.Unlock()
+		handler.ServeHTTP(w, r)
+	})}
+	var served sync.WaitGroup
+	served.Go(func() { srv.Serve(l) })
+	c := client.New(socket)
+	t.Cleanup(func() { c.Close(); srv.Close(); served.Wait() })
+	return c
+}
+
 // TestClientIsTheBackend makes every call twice, straight and over the socket: nothing may differ.
 func TestClientIsTheBackend(t *testing.T) {
 	near, far := controltest.New(), controltest.New()
-	close(near.Events)
-	close(far.Events)
-	c, _ := dial(t, far)
+	for _, fake := range []*controltest.Fake{near, far} {
+		close(fake.Events)
+		close(fake.FileEvents)
+		fake.Happened = []control.FileEvent{{Event: control.FileMoved, Entry: control.Entry{Ref: ref(t, "//anna/docs/b"), Kind: control.KindFile},
+			From: ref(t, "//anna/docs/a"), Peer: "12D3KooWBob55555bob", Name: "bob", Time: controltest.When(), Seq: 7}, {Event: control.FileGap}}
+	}
+	asked := make(map[string]bool) // by the path of the URL
+	c := record(t, far, asked)
 	want, got := answers(t, near), answers(t, c)
+	if n := reflect.TypeFor[control.Backend]().NumMethod(); len(asked) != n {
+		t.Errorf("%d of the %d calls of a Backend were made: %v", len(asked), n, slices.Sorted(maps.Keys(asked)))
+	}
 	for i, line := range strings.Split(want, "\n") {
 		if other := strings.Split(got, "\n"); i < len(other) && other[i] != line {
 			t.Errorf("straight:  %s\nby socket: %s", line, other[i])

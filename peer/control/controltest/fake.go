@@ -5,10 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"iter"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -35,11 +32,20 @@ type Fake struct {
 	Content  map[control.Ref]string // files; folders are implied
 	Events   chan control.PeerEvent // what WatchPeers yields after the peers that are here
 
+	Happened   []control.FileEvent    // what WatchFiles yields at once
+	FileEvents chan control.FileEvent // and what after that
+	Records    []control.AuditRecord
+	Broken     error // what AuditVerify finds
+
 	mu        sync.Mutex
 	others    []control.Peer
 	shares    []control.Share
 	passwords map[string]string // by share's name and right, with a blank between them
 	loggedIn  bool
+	kept      []control.Version // oldest first
+	old       map[string]string // what the versions hold
+	locks     map[control.Ref]control.FileLock
+	blocked   control.List[control.Device]
 }
 
 var _ control.Backend = (*Fake)(nil)
@@ -84,8 +90,12 @@ func New() *Fake {
 			ref("//anna/docs/broken.bin"):          strings.Repeat("x", 1<<16),
 			ref("//anna/safe/gold.txt"):            "au\n",
 		},
-		Events:    make(chan control.PeerEvent),
-		passwords: make(map[string]string),
+		Events:     make(chan control.PeerEvent),
+		FileEvents: make(chan control.FileEvent),
+		Records:    records(),
+		old:        make(map[string]string),
+		locks:      map[control.Ref]control.FileLock{ref("//anna/docs/notes/todo.txt"): {Peer: "12D3KooWBob55555bob", Name: "bob", Since: When()}},
+		passwords:  make(map[string]string),
 	}
 }
 
@@ -138,15 +148,13 @@ func (f *Fake) check(ref control.Ref) (control.Entry, error) {
 		return fail(peer.Denied, "this share wants a password", `run "peerd login `+ref.ShareRef().String()+`"`)
 	}
 	e.Right, e.Comment, e.ModTime = "", "", When()
-	if text, ok := f.Content[ref]; ok {
-		e.Kind, e.Size, e.Version = control.KindFile, int64(len(text)), "00112233445566778899aabbccddeeff"
+	if text, ok := f.text(ref); ok {
+		e.Kind, e.Size, e.Version, e.Lock = control.KindFile, int64(len(text)), "00112233445566778899aabbccddeeff", f.lock(ref)
 		return e, nil
 	}
-	for r := range f.Content {
-		if strings.HasPrefix(r.String(), ref.String()+"/") {
-			e.Kind = control.KindDir
-			return e, nil
-		}
+	if len(f.below(ref)) > 0 {
+		e.Kind = control.KindDir
+		return e, nil
 	}
 	return fail(peer.NotFound, "no such file", "")
 }
@@ -174,7 +182,7 @@ func (f *Fake) children(ref control.Ref) []control.Ref {
 			}
 		}
 	}
-	for r := range f.Content {
+	for _, r := range f.below(ref) {
 		if rest, ok := strings.CutPrefix(r.String(), ref.String()+"/"); ok && ref.Share != "" {
 			name, _, _ := strings.Cut(rest, "/")
 			out = append(out, ref.Join(name))
@@ -237,85 +245,4 @@ func (f *Fake) Find(ctx context.Context, ref control.Ref, pattern string) iter.S
 			}
 		}
 	}
-}
-
-// Copy implements [control.Files]; the files get real.
-func (f *Fake) Copy(_ context.Context, req control.CopyRequest, event func(control.CopyEvent)) error {
-	var sum control.CopyEvent
-	emit := func(kind string, e control.CopyEvent) {
-		e.Event, e.Bytes, e.Files, e.TotalBytes, e.TotalFiles = kind, sum.Bytes, sum.Files, sum.Bytes, sum.Files
-		event(e)
-	}
-	copyFile := func(ref control.Ref, dest string) error {
-		text := f.Content[ref]
-		if ref.Base() == "broken.bin" {
-			return &peer.Error{Path: ref.String(), Kind: peer.Integrity, Err: errors.New("no source has the true bytes")}
-		}
-		if old, err := os.ReadFile(dest); err == nil && string(old) != text && !req.Force {
-			return &peer.Error{Path: dest, Kind: peer.Conflict, Err: errors.New("another file has this name"), Hint: "replace it with -f"}
-		}
-		if err := errors.Join(os.MkdirAll(filepath.Dir(dest), 0o700), os.WriteFile(dest, []byte(text), 0o600)); err != nil {
-			return err
-		}
-		sum.Bytes, sum.Files = sum.Bytes+int64(len(text)), sum.Files+1
-		emit(control.CopyProgress, control.CopyEvent{})
-		emit(control.CopyFile, control.CopyEvent{Source: ref, Dest: dest, Size: int64(len(text)), Root: strings.Repeat("ab", 32)})
-		return nil
-	}
-	var first error
-	for _, src := range req.Sources {
-		e, err := f.check(src)
-		if err != nil {
-			return err
-		}
-		dest := req.Dest
-		if info, err := os.Stat(dest); req.Into || err == nil && info.IsDir() {
-			dest = filepath.Join(dest, src.Base())
-		}
-		if e.Kind == control.KindFile {
-			if err := copyFile(src, dest); err != nil {
-				return err
-			}
-			continue
-		}
-		if !req.Recursive {
-			return &peer.Error{Path: src.String(), Kind: peer.Usage, Err: errors.New("it is a folder"), Hint: "copy folders with -r"}
-		}
-		for e := range f.List(context.Background(), src, true) {
-			if e.Kind != control.KindFile {
-				continue
-			}
-			if err := copyFile(e.Ref, filepath.Join(dest, strings.TrimPrefix(e.Ref.String(), src.String()))); err != nil {
-				first = cmp.Or(first, err)
-				emit(control.CopyError, control.CopyEvent{Source: e.Ref, Error: control.FromError(err)})
-			}
-		}
-	}
-	if first != nil {
-		return &peer.Error{Kind: peer.KindOf(first), Err: errors.New("1 file failed")}
-	}
-	emit(control.CopyDone, control.CopyEvent{})
-	return nil
-}
-
-// Cat implements [control.Files]. broken.bin breaks in the middle.
-func (f *Fake) Cat(_ context.Context, ref control.Ref, offset, length int64, w io.Writer) error {
-	e, err := f.check(ref)
-	switch {
-	case err != nil:
-		return err
-	case e.Kind != control.KindFile:
-		return &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it is a folder")}
-	}
-	text := f.Content[ref]
-	text = text[min(int(offset), len(text)):]
-	if length >= 0 {
-		text = text[:min(int(length), len(text))]
-	}
-	if ref.Base() == "broken.bin" {
-		_, err := io.WriteString(w, text[:len(text)/2])
-		return errors.Join(err, &peer.Error{Path: ref.String(), Kind: peer.Integrity, Err: errors.New("no source has the true bytes")})
-	}
-	_, err = io.WriteString(w, text)
-	return err
 }

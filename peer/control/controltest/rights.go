@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -151,6 +152,15 @@ func (f *Fake) ShareSet(_ context.Context, name string, set control.ShareSet) (c
 	}
 	if set.Full != nil {
 		s.Full, f.passwords[name+" full"] = set.Full.Mode, set.Full.Password
+	}
+	for name, text := range set.Settings {
+		if text == "bad" {
+			return control.Share{}, &peer.Error{Op: "set " + name, Path: text, Kind: peer.Usage, Err: errors.New("it is no value"), Hint: "write another"}
+		}
+		if s.Settings.Set = maps.Clone(s.Settings.Set); s.Settings.Set == nil {
+			s.Settings.Set = make(map[string]string)
+		}
+		s.Settings.Set[name] = text
 	}
 	if set.Name != nil {
 		s.Name = *set.Name

@@ -89,6 +89,7 @@ func Handler(b control.Backend) http.Handler {
 		cat(w, r, b, req)
 	})
 
+	changes(mux, b)
 	answer(mux, control.VerbLogin, func(ctx context.Context, r control.LoginRequest) (control.Login, error) {
 		return b.Login(ctx, r.Ref, r.Password)
 	})
@@ -114,7 +115,24 @@ func Handler(b control.Backend) http.Handler {
 		password, err := b.GeneratePassword(ctx)
 		return control.PasswordAnswer{Password: password}, err
 	})
+	devices(mux, b)
 	return guard(mux)
+}
+
+func devices(mux *http.ServeMux, b control.Devices) {
+	answer(mux, control.VerbShareAllow, func(ctx context.Context, r control.DeviceRequest) (control.Share, error) {
+		return b.ShareAllow(ctx, r.Name, r.Peer, r.Right)
+	})
+	answer(mux, control.VerbShareDeny, func(ctx context.Context, r control.DeviceRequest) (control.Share, error) {
+		return b.ShareDeny(ctx, r.Name, r.Peer, !r.Undo)
+	})
+	answer(mux, control.VerbShareResume, func(ctx context.Context, r control.DeviceRequest) (control.Share, error) {
+		return b.ShareResume(ctx, r.Name, r.Peer)
+	})
+	answer(mux, control.VerbBlock, func(ctx context.Context, r control.DeviceRequest) (control.Device, error) {
+		return b.Block(ctx, r.Peer, !r.Undo)
+	})
+	answer(mux, control.VerbBlocked, func(ctx context.Context, _ struct{}) ([]control.Device, error) { return b.Blocked(ctx) })
 }
 
 // guard refuses what a web page could send through some relay to the socket: browsers say where they come from, and which

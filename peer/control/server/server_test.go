@@ -4,18 +4,22 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"go.uber.org/goleak"
 
@@ -178,6 +182,119 @@ func TestRequestsAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// verbs has a request for every verb, and the status that answers it in a fresh workgroup.
+func verbs() map[control.Verb]verbRow {
+	const plan = `{"ref":"//anna/docs/plan.txt"}`
+	return map[control.Verb]verbRow{
+		control.VerbStatus:           {"{}", http.StatusOK, false},
+		control.VerbPeers:            {`{"ask":true}`, http.StatusOK, false},
+		control.VerbWatchPeers:       {"{}", http.StatusOK, true},
+		control.VerbDoctor:           {"{}", http.StatusOK, true},
+		control.VerbList:             {`{"ref":"//anna/docs","recursive":true}`, http.StatusOK, true},
+		control.VerbStat:             {plan, http.StatusOK, false},
+		control.VerbFind:             {`{"ref":"//anna/docs","pattern":"plan"}`, http.StatusOK, true},
+		control.VerbCopy:             {`{"sources":["//anna/docs/plan.txt"],"to":"//anna/docs/copy.txt"}`, http.StatusOK, true},
+		control.VerbCat:              {`{"ref":"//anna/docs/plan.txt","offset":0,"length":-1}`, http.StatusOK, false},
+		control.VerbWatchFiles:       {`{"ref":"//anna/docs"}`, http.StatusOK, true},
+		control.VerbRemove:           {`{"refs":["//anna/docs/notes"],"recursive":true}`, http.StatusOK, true},
+		control.VerbMove:             {`{"sources":["//anna/docs/plan.txt"],"dest":"//anna/docs/moved.txt"}`, http.StatusOK, true},
+		control.VerbMkdir:            {`{"ref":"//anna/docs/new"}`, http.StatusOK, false},
+		control.VerbVersions:         {`{"ref":"//anna/docs","recursive":true}`, http.StatusOK, true},
+		control.VerbRestore:          {`{"ref":"//anna/docs/plan.txt","version":"20260301-123000-ffff"}`, http.StatusNotFound, false},
+		control.VerbLock:             {`{"ref":"//anna/safe/gold.txt"}`, http.StatusOK, true},
+		control.VerbUndo:             {`{"share":"docs","peer":"bob","since":"2026-03-01T12:00:00Z"}`, http.StatusOK, true},
+		control.VerbAuditRecords:     {`{"share":"music"}`, http.StatusOK, true},
+		control.VerbAuditVerify:      {"{}", http.StatusOK, false},
+		control.VerbLogin:            {`{"ref":"//anna/safe","password":"wrong"}`, http.StatusForbidden, false},
+		control.VerbLogout:           {`{"ref":"//anna/safe"}`, http.StatusOK, false},
+		control.VerbWhoami:           {`{"ref":"//anna/safe"}`, http.StatusOK, false},
+		control.VerbShareList:        {"{}", http.StatusOK, false},
+		control.VerbShareAdd:         {`{"dir":"/srv","read":{"mode":"open"},"full":{"mode":"none"}}`, http.StatusOK, false},
+		control.VerbShareSet:         {`{"name":"none","set":{"hidden":true}}`, http.StatusNotFound, false},
+		control.VerbShareRemove:      {`{"name":"none"}`, http.StatusNotFound, false},
+		control.VerbSharePasswd:      {`{"name":"none","right":"read","password":"x"}`, http.StatusNotFound, false},
+		control.VerbGeneratePassword: {"{}", http.StatusOK, false},
+		control.VerbShareAllow:       {`{"name":"none","peer":"bob","right":"read"}`, http.StatusNotFound, false},
+		control.VerbShareDeny:        {`{"name":"none","peer":"bob"}`, http.StatusNotFound, false},
+		control.VerbShareResume:      {`{"name":"none","peer":"bob"}`, http.StatusNotFound, false},
+		control.VerbBlock:            {`{"peer":"bob"}`, http.StatusOK, false},
+		control.VerbBlocked:          {"{}", http.StatusOK, false},
+	}
+}
+
+type verbRow struct {
+	body   string
+	status int
+	stream bool // the answer has lines, the last of which says Done or Error
+}
+
+// TestEveryVerb asks each as it wants to be asked and in ways that must be refused. A method of the Backend without a row
+// in verbs fails, and so does a verb that the server does not know.
+func TestEveryVerb(t *testing.T) {
+	ask := func(verb control.Verb, body string, change func(*http.Request)) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "http://"+control.Host+verb.Path(), strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		change(r)
+		w := httptest.NewRecorder()
+		fake := controltest.New()
+		close(fake.Events)
+		close(fake.FileEvents)
+		server.Handler(fake).ServeHTTP(w, r)
+		return w
+	}
+	table := verbs()
+	for method := range reflect.TypeFor[control.Backend]().Methods() {
+		verb := control.Verb(verbOf(method.Name))
+		row, ok := table[verb]
+		if !ok {
+			t.Errorf("the verb %q of the method %s has no row", verb, method.Name)
+			continue
+		}
+		delete(table, verb)
+		for name, tc := range map[string]struct {
+			change func(*http.Request)
+			status int
+		}{
+			"Origin":        {func(r *http.Request) { r.Header.Set("Origin", "http://evil.example") }, http.StatusForbidden},
+			"Referer":       {func(r *http.Request) { r.Header.Set("Referer", "http://evil.example/") }, http.StatusForbidden},
+			"other host":    {func(r *http.Request) { r.Host = "127.0.0.1" }, http.StatusMisdirectedRequest},
+			"GET":           {func(r *http.Request) { r.Method = http.MethodGet }, http.StatusMethodNotAllowed},
+			"no type":       {func(r *http.Request) { r.Header.Del("Content-Type") }, http.StatusBadRequest},
+			"unknown field": {func(r *http.Request) { setBody(r, `{"no such field":1}`) }, http.StatusBadRequest},
+			"wrong type":    {func(r *http.Request) { setBody(r, `[]`) }, http.StatusBadRequest},
+			"a bad ref":     {func(r *http.Request) { setBody(r, `{"ref":"//anna/../x"}`) }, http.StatusBadRequest},
+		} {
+			if w := ask(verb, row.body, tc.change); w.Code != tc.status {
+				t.Errorf("%s with %s: status %d, want %d", verb, name, w.Code, tc.status)
+			}
+		}
+		w := ask(verb, row.body, func(*http.Request) {})
+		if w.Code != row.status {
+			t.Errorf("%s: status %d, want %d: %s", verb, w.Code, row.status, w.Body)
+		}
+		lines := strings.Split(strings.TrimSpace(w.Body.String()), "\n")
+		var last control.Line[any]
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); row.stream && (err != nil || !last.Done && last.Error == nil) {
+			t.Errorf("%s: the last line is %s, %v", verb, lines[len(lines)-1], err)
+		}
+	}
+	for verb := range table {
+		t.Errorf("the row %q belongs to no method", verb)
+	}
+}
+
+// verbOf is how a method is called in a URL: WatchPeers is watch-peers.
+func verbOf(method string) string {
+	var b strings.Builder
+	for i, r := range method {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
 }
 
 func setBody(r *http.Request, body string) {

@@ -4,6 +4,7 @@ package servetest
 
 import (
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 
+	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/auth"
 	"github.com/peerd/peerd/peer/host"
 	"github.com/peerd/peerd/peer/peertest"
@@ -21,14 +23,16 @@ import (
 	"github.com/peerd/peerd/share/grant"
 	"github.com/peerd/peerd/share/local"
 	"github.com/peerd/peerd/share/serve"
+	"github.com/peerd/peerd/share/serve/edit"
 	"github.com/peerd/peerd/transfer"
 	transferserve "github.com/peerd/peerd/transfer/serve"
 )
 
 // Offers is a set of shares that tests change at will.
 type Offers struct {
-	mu  sync.Mutex
-	all []serve.Offer
+	mu      sync.Mutex
+	all     []serve.Offer
+	changed func() // after each change; may be nil
 }
 
 func (o *Offers) find(match func(serve.Offer) bool) (serve.Offer, bool) {
@@ -53,12 +57,15 @@ func (o *Offers) ByID(id share.ID) (serve.Offer, bool) {
 }
 
 // Listed are the shares that are not hidden.
-func (o *Offers) Listed() ([]share.Info, uint64) {
+func (o *Offers) Listed(to peer.ID) ([]share.Info, uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var out []share.Info
 	for _, s := range o.all {
 		if !s.Hidden {
+			if s.Standing != nil {
+				s.Open, _ = s.Standing(to).Free(s.Open)
+			}
 			out = append(out, s.Info)
 		}
 	}
@@ -68,11 +75,15 @@ func (o *Offers) Listed() ([]share.Info, uint64) {
 // Change edits the share of a name.
 func (o *Offers) Change(name share.Name, edit func(*serve.Offer)) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	for i := range o.all {
 		if o.all[i].Name == name {
 			edit(&o.all[i])
 		}
+	}
+	changed := o.changed
+	o.mu.Unlock()
+	if changed != nil {
+		changed()
 	}
 }
 
@@ -89,21 +100,28 @@ type World struct {
 	Owner, Anna, Berta *host.Host
 	Offers             *Offers
 	Throttle           auth.Throttle
+	Gate               *serve.Gate
+	Bytes              *transferserve.Service
+	Locks              *serve.Locks
+
+	change changeable
 
 	mu  sync.Mutex
 	now time.Time
 }
 
-// Each share holds two files of x.
+// Each share holds two files of x, and one that is a hole.
 const (
 	SmallSize = 12
 	LargeSize = 2<<20 + 77
+	HugeSize  = 1 << 30
 )
 
 // New makes a World until the test ends.
 func New(t *testing.T) *World {
 	t.Helper()
-	w := &World{t: t, Key: peertest.Key(t), now: time.Now(), Offers: &Offers{}}
+	w := &World{t: t, Key: peertest.Key(t), now: time.Now(), Offers: &Offers{}, Locks: serve.NewLocks()}
+	w.change.dirs, w.change.shares = make(map[share.ID]string), make(map[share.ID]edit.Share)
 	hosts := peertest.Hosts(t, 3, func(c *host.Config) {
 		if w.Owner == nil && len(w.Offers.all) == 0 {
 			c.Key = w.Key
@@ -119,17 +137,29 @@ func New(t *testing.T) *World {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.Gate, w.Offers.changed = gate, gate.Recheck
 	dummy, err := auth.NewDummy([]byte(strings.Repeat("a node's secret ", 2)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	bytes := transferserve.New(transferserve.Options{Auth: serve.NewBytes(gate), Manifests: noManifests{}, Log: slog.New(slog.DiscardHandler)})
-	w.Owner.Handle(serve.MetaProtocol, 8, serve.NewLister(gate).Handle)
+	w.Bytes = bytes
+	w.Owner.Handle(serve.MetaProtocol, 8, serve.NewLister(gate, w.Locks).Handle)
 	w.Owner.Handle(serve.AuthProtocol, 2, serve.NewDoorman(gate, dummy, &w.Throttle).Handle)
 	w.Owner.Handle(transferserve.ManifestProtocol, 8, bytes.Manifest)
 	w.Owner.Handle(transferserve.GetProtocol, 8, bytes.Get)
 	w.Owner.Handle(transferserve.SwarmProtocol, 8, bytes.Swarm)
+	w.changes()
 	return w
+}
+
+// Add offers one more share, in which something is said of every device.
+func (w *World) Add(name share.Name, st serve.Standing) share.ID {
+	w.t.Helper()
+	o := w.share(name)
+	o.Standing = func(peer.ID) serve.Standing { return st }
+	w.Offers.Add(o)
+	return o.ID
 }
 
 // Now is the owner's clock.
@@ -157,6 +187,10 @@ func (w *World) share(name share.Name) serve.Offer {
 			w.t.Fatal(err)
 		}
 	}
+	huge := filepath.Join(dir, "huge")
+	if err := errors.Join(os.WriteFile(huge, nil, 0o600), os.Truncate(huge, HugeSize)); err != nil {
+		w.t.Fatal(err)
+	}
 	fs, err := local.New(dir, local.Options{})
 	if err != nil {
 		w.t.Fatal(err)
@@ -176,7 +210,11 @@ func (w *World) share(name share.Name) serve.Offer {
 		}
 		return c, nil
 	})
+	w.change.mu.Lock()
+	w.change.dirs[id] = dir
+	w.change.mu.Unlock()
 	return serve.Offer{
 		Info: share.Info{ID: id, Name: name}, Hidden: name.Hidden(), Epochs: grant.Epochs{Read: 7, Full: 9}, FS: fs, Credentials: unset,
+		Old: w.old(id),
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/remote"
+	shareserve "github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/fetch"
 	"github.com/peerd/peerd/transfer/store"
@@ -32,6 +33,16 @@ type Place struct {
 	Access remote.Access
 	Path   share.Path
 	Ref    control.Ref // of the share, as the user wrote it
+	// Version is the old version of the file that is meant, "" for the one that is there.
+	Version string
+}
+
+// Components are how the owner is asked for what is at the place.
+func (p Place) Components() []string {
+	if p.Version != "" {
+		return share.VersionPath(p.Path, p.Version)
+	}
+	return p.Path.Components()
 }
 
 // Label is how the share is called in messages.
@@ -41,6 +52,8 @@ func (p Place) Label() string { return p.Ref.String() }
 type World interface {
 	// Find resolves a Ref with a share in it and gets in.
 	Find(ctx context.Context, ref control.Ref) (Place, error)
+	// FindFull is Find for who wants to change something, and fails without the full right.
+	FindFull(ctx context.Context, ref control.Ref) (Place, error)
 	// FS is the share, to look at.
 	FS(at Place) *remote.FS
 	// Fetch starts to fetch from the share, at no more than limit bytes a second if that is not 0.
@@ -49,6 +62,10 @@ type World interface {
 	Ended(at Place, err error) error
 	// NameOf is what a peer calls itself, or "".
 	NameOf(id peer.ID) string
+	// Uploads are what owners may fetch from here.
+	Uploads() *shareserve.Uploads
+	// Temp makes a folder for files that only pass.
+	Temp() (string, error)
 }
 
 // lanes is how many connections to the owner a copy uses: a second one is worth it, more are not.
@@ -70,7 +87,7 @@ func New(w World, log *slog.Logger) *Copies {
 
 // Copy brings files here, see [control.Files].
 func (s *Copies) Copy(ctx context.Context, req control.CopyRequest, event func(control.CopyEvent)) error {
-	if len(req.Sources) == 0 {
+	if len(req.Sources)+len(req.Local) == 0 {
 		return &peer.Error{Op: "copy", Kind: peer.Usage, Err: errors.New("there is nothing to copy")}
 	}
 	c := &copying{world: s.world, log: s.log, req: req, event: event, started: time.Now(), sources: make(map[peer.ID]*control.CopySource)}
@@ -145,12 +162,31 @@ func (c *copying) tick(ctx context.Context) (stop func()) {
 }
 
 func (c *copying) all(ctx context.Context) error {
+	if !c.req.To.IsZero() {
+		return c.allUp(ctx)
+	}
 	into, err := c.destination()
 	if err != nil {
 		return err
 	}
 	for _, ref := range c.req.Sources {
 		if err := c.source(ctx, ref, into); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// allUp copies all sources to a share.
+func (c *copying) allUp(ctx context.Context) error {
+	into := c.req.Into || len(c.req.Sources)+len(c.req.Local) > 1
+	for _, src := range c.req.Local {
+		if err := c.up(ctx, src, into); err != nil {
+			return err
+		}
+	}
+	for _, ref := range c.req.Sources {
+		if err := c.between(ctx, ref, into); err != nil {
 			return err
 		}
 	}
@@ -215,7 +251,7 @@ func (c *copying) try(ctx context.Context, ref control.Ref, into bool) error {
 		return err
 	}
 	fsys := c.world.FS(at)
-	e, err := fsys.Stat(ctx, at.Path)
+	e, err := Stat(ctx, fsys, at)
 	if err != nil {
 		return err
 	}
@@ -223,6 +259,9 @@ func (c *copying) try(ctx context.Context, ref control.Ref, into bool) error {
 		return &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it is a folder"), Hint: "copy it with -r"}
 	}
 	folder, name := c.req.Dest, ref.Base()
+	if at.Version != "" {
+		name = at.Path.Base()
+	}
 	if !into {
 		folder, name = filepath.Split(c.req.Dest)
 	}
@@ -238,7 +277,7 @@ func (c *copying) try(ctx context.Context, ref control.Ref, into bool) error {
 	c.mu.Unlock()
 	f := c.world.Fetch(ctx, at, c.req.Limit, fetch.Options{Lanes: lanes, First: 1, Patience: patience, Progress: c, Waiting: c.wait})
 	defer f.Close()
-	items := func(yield func(fetch.Item, error) bool) { c.items(ctx, e, fsys, name, yield) }
+	items := func(yield func(fetch.Item, error) bool) { c.items(ctx, at, e, fsys, name, yield) }
 	return c.world.Ended(at, f.Tree(ctx, items, dst, c.req.Force, c))
 }
 
@@ -246,8 +285,10 @@ func (c *copying) try(ctx context.Context, ref control.Ref, into bool) error {
 const patience = 2 * time.Minute
 
 // items yields what a source is made of. A listing that breaks off goes on where it was.
-func (c *copying) items(ctx context.Context, e share.Entry, fsys *remote.FS, name string, yield func(fetch.Item, error) bool) {
-	if !yield(c.item(e, e.Path, name), nil) || e.Kind != share.Dir {
+func (c *copying) items(ctx context.Context, at Place, e share.Entry, fsys *remote.FS, name string, yield func(fetch.Item, error) bool) {
+	top := c.item(e, e.Path, name)
+	top.Path = at.Components()
+	if !yield(top, nil) || e.Kind != share.Dir {
 		return
 	}
 	for e2, err := range fsys.WalkOn(ctx, e.Path, patience) {
@@ -433,8 +474,14 @@ func (s *Copies) List() []control.Transfer {
 	out := []control.Transfer{}
 	for c := range s.all {
 		c.mu.Lock()
+		direction, ref := "in", c.req.To
+		if !ref.IsZero() {
+			direction = "out"
+		} else {
+			ref = c.req.Sources[0]
+		}
 		out = append(out, control.Transfer{
-			Direction: "in", Ref: c.req.Sources[0], Peer: c.at.Peer.ID.String(), Bytes: c.sum.Bytes, Total: c.sum.TotalBytes, Started: control.At(c.started),
+			Direction: direction, Ref: ref, Peer: c.at.Peer.ID.String(), Bytes: c.sum.Bytes, Total: c.sum.TotalBytes, Started: control.At(c.started),
 		})
 		c.mu.Unlock()
 	}

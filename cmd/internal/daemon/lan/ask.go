@@ -2,6 +2,8 @@ package lan
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +16,7 @@ import (
 
 // Introduce exchanges introductions and keeps what comes of it.
 func (l *LAN) Introduce(ctx context.Context, id peer.ID, heard uint64) (serve.Introduction, error) {
-	in, err := l.cfg.Client.Introduce(ctx, id, l.cfg.Hello())
+	in, err := l.cfg.Client.Introduce(ctx, id, l.cfg.Hello(id))
 	if err != nil {
 		return in, err
 	}
@@ -111,6 +113,9 @@ func (l *LAN) Lookup(ctx context.Context, who string) (discovery.Peer, error) {
 	if peer.KindOf(err) != peer.NotFound {
 		return p, err
 	}
+	if l.blocked(who) {
+		return p, &peer.Error{Path: "//" + who, Kind: peer.Denied, Err: errors.New("the peer is blocked here"), Hint: fmt.Sprintf("run %q", "peerd unblock "+who)}
+	}
 	until := l.cfg.Started.Add(findTime)
 	if l.mdns != nil {
 		l.mdns.Refresh()
@@ -131,6 +136,16 @@ func (l *LAN) Lookup(ctx context.Context, who string) (discovery.Peer, error) {
 			return p, err
 		}
 	}
+}
+
+// blocked reports whether a user means a peer that is blocked.
+func (l *LAN) blocked(who string) bool {
+	for id, b := range l.cfg.Offers.Registry.Blocked() {
+		if id.String() == who || strings.EqualFold(string(b.Name), who) {
+			return true
+		}
+	}
+	return false
 }
 
 // Gather waits, in a daemon that has just started, until the others had time to be heard of.

@@ -38,7 +38,7 @@ type Config struct {
 	Offers  *offer.Offers
 	Client  *remote.Client
 	Tickets *remote.Tickets
-	Hello   func() *sharepb.Hello // what this peer says of itself
+	Hello   func(to peer.ID) *sharepb.Hello // what this peer says of itself to another
 	Log     *slog.Logger
 	Started time.Time // when the daemon did
 }
@@ -136,7 +136,7 @@ func (l *LAN) Announce() {
 }
 
 func (l *LAN) advert() discovery.Advert {
-	listed, revision := l.cfg.Offers.Listed()
+	listed, revision := l.cfg.Offers.Listed("")
 	a := discovery.Advert{
 		ID: l.host.ID(), Name: l.cfg.Name, Workgroup: l.cfg.Workgroup, Version: l.cfg.Version,
 		Port: l.host.Port(), Count: len(listed), Revision: revision,
@@ -147,10 +147,29 @@ func (l *LAN) advert() discovery.Advert {
 	return a
 }
 
-// Observe takes in what was heard of a peer.
+// Observe takes in what was heard of a peer. Of one that is blocked nothing is taken in.
 func (l *LAN) Observe(s discovery.Sighting) {
 	l.seen.Lock()
 	defer l.seen.Unlock()
+	if !s.Gone && l.cfg.Offers.Registry.IsBlocked(s.ID) {
+		return
+	}
+	l.observe(s)
+}
+
+// Drop forgets a peer that is blocked now.
+func (l *LAN) Drop(id peer.ID) {
+	l.seen.Lock()
+	defer l.seen.Unlock()
+	p, _ := l.view.Get(id)
+	for _, way := range p.Ways {
+		l.observe(discovery.Sighting{ID: id, Way: way, Gone: true})
+	}
+	l.host.Forget(id)
+}
+
+// observe is Observe with l.seen held.
+func (l *LAN) observe(s discovery.Sighting) {
 	_, before := l.view.Get(s.ID)
 	l.host.Forget(l.view.Observe(time.Now(), s)) // who had to make room, or the host soon forgets others for it
 	p, here := l.view.Get(s.ID)

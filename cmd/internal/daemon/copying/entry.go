@@ -1,0 +1,55 @@
+package copying
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/remote"
+)
+
+// EntryOf is an entry of a share as the API tells of it.
+func EntryOf(ref control.Ref, e share.Entry) control.Entry {
+	out := control.Entry{Ref: ref, Kind: KindOf(e), ModTime: control.At(e.ModTime), Exec: e.Exec}
+	if e.Kind == share.File {
+		out.Size, out.Version = e.Size, hex.EncodeToString(e.Version[:])
+	}
+	if e.Lock != nil {
+		lock := LockOf(*e.Lock)
+		out.Lock = &lock
+	}
+	return out
+}
+
+// KindOf is what an entry is.
+func KindOf(e share.Entry) control.Kind {
+	if e.Kind == share.Dir {
+		return control.KindDir
+	}
+	return control.KindFile
+}
+
+// LockOf is a lock as the API tells of it.
+func LockOf(l share.Lock) control.FileLock {
+	return control.FileLock{Peer: l.Peer.String(), Name: string(l.Name), Since: control.At(l.Since)}
+}
+
+// Stat tells of what is at a place, be it an old version.
+func Stat(ctx context.Context, fsys *remote.FS, at Place) (share.Entry, error) {
+	if at.Version == "" {
+		return fsys.Stat(ctx, at.Path)
+	}
+	for k, err := range fsys.Versions(ctx, at.Path, false) {
+		if err != nil {
+			return share.Entry{}, err
+		}
+		if k.ID == at.Version {
+			return k.Entry, nil
+		}
+	}
+	return share.Entry{}, &peer.Error{Path: fsys.Full(at.Path) + "@" + at.Version, Kind: peer.NotFound, Err: errors.New("there is no such version"),
+		Hint: `"peerd versions ` + fsys.Full(at.Path) + `" lists those that there are`}
+}

@@ -1,0 +1,78 @@
+package lan
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/cmd/internal/config"
+	"github.com/peerd/peerd/discovery"
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host"
+	"github.com/peerd/peerd/peer/peertest"
+	"github.com/peerd/peerd/share/offer"
+	"github.com/peerd/peerd/share/registry"
+	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/sharepb"
+)
+
+// A peer that is blocked is forgotten, whatever way it was found, and not heard of again until it is not.
+func TestBlocked(t *testing.T) {
+	dir := t.TempDir()
+	paths, err := config.FindPaths(dir, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config.Default(paths, "berta")
+	cfg.MDNS, cfg.DHT = false, false
+	reg, err := registry.Open(filepath.Join(dir, "state"), registry.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := peertest.Key(t)
+	h := peertest.Start(t, func(c *host.Config) { c.Key = key })
+	tickets, err := remote.OpenTickets(filepath.Join(dir, "saved"), time.Now(), func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := New(Config{
+		Config: cfg, Key: key, Host: h, Offers: offer.New(reg, quiet()), Client: remote.NewClient(h, h.ID(), tickets, time.Now),
+		Tickets: tickets, Hello: func(peer.ID) *sharepb.Hello { return &sharepb.Hello{} }, Log: quiet(), Started: time.Now().Add(-time.Hour),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	anna := peertest.Start(t)
+	heard := func() {
+		for _, way := range []discovery.Way{discovery.MDNS, discovery.Static, discovery.Inbound, discovery.DHT} {
+			l.Observe(discovery.Sighting{ID: anna.ID(), Way: way, Name: "anna", Workgroup: cfg.Workgroup, Addrs: anna.Addrs()})
+		}
+	}
+	heard()
+	if p, ok := l.View().Get(anna.ID()); !ok || len(p.Ways) != 4 || len(h.Known(anna.ID())) == 0 {
+		t.Fatalf("before: %+v", p)
+	}
+	if err := reg.Block(anna.ID(), "anna", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	l.Drop(anna.ID())
+	for range 2 {
+		if p, ok := l.View().Get(anna.ID()); ok || len(h.Known(anna.ID())) > 0 {
+			t.Errorf("blocked: %+v, known at %v", p, h.Known(anna.ID()))
+		}
+		for _, who := range []string{"anna", "ANNA", anna.ID().String()} {
+			if _, err := l.Lookup(t.Context(), who); peer.KindOf(err) != peer.Denied {
+				t.Errorf("looked for as %s: %v", who, err)
+			}
+		}
+		heard()
+	}
+	if err := reg.Unblock(anna.ID()); err != nil {
+		t.Fatal(err)
+	}
+	heard()
+	if p, err := l.Lookup(t.Context(), "anna"); err != nil || p.ID != anna.ID() {
+		t.Errorf("afterwards: %+v, %v", p, err)
+	}
+}

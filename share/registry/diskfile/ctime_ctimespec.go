@@ -1,0 +1,7 @@
+//go:build darwin || freebsd || netbsd
+
+package diskfile
+
+import "syscall"
+
+func changeOf(st *syscall.Stat_t) int64 { return st.Ctimespec.Nano() }

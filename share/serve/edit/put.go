@@ -1,0 +1,390 @@
+package edit
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/change"
+	"github.com/peerd/peerd/share/serve"
+	"github.com/peerd/peerd/share/sharepb"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch"
+	"github.com/peerd/peerd/transfer/store"
+)
+
+// Bounds of a put.
+const (
+	patience = 30 * time.Second // see Options.Patience
+	// group is how many files take their places at once, at most.
+	group = 1024
+	// rewrites is how many of them may replace something: between groups it is looked whether it is too much, see [Brake].
+	rewrites = 32
+	// waiting is how many files that are here may wait for that.
+	waiting = 4 * group
+	// progress is how often the sums are told while they change, and alive how often in any case.
+	progress = 200 * time.Millisecond
+	alive    = 5 * time.Second
+	// naming is how long whoever puts may look for the next file to name.
+	naming = 10 * time.Minute
+)
+
+// put is one put that runs.
+type put struct {
+	*session
+	ctx   context.Context
+	offer serve.Offer
+	share Share
+	ed    *change.Editor
+	end   context.CancelFunc
+	ready chan *item // what may take its place
+
+	mu      sync.Mutex
+	items   map[uint64]*item // files on their way
+	pending int64            // bytes of them
+	got     uint64           // bytes
+	had     uint64           // of these, those that were here
+	failed  error            // why the put can't go on
+}
+
+// item is a file on its way, or a folder.
+type item struct {
+	change.Put
+	number uint64
+	size   int64
+	name   stagedName
+}
+
+// stagedName is a name in the staging folder of a share.
+type stagedName struct {
+	share share.ID
+	text  string
+}
+
+// names are the names that are in use, so that of two puts of the same file each has its own.
+type names struct {
+	mu    sync.Mutex
+	taken map[stagedName]bool
+}
+
+// take takes a name, or another that is free.
+func (n *names) take(name stagedName) stagedName {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for n.taken[name] {
+		name.text += "-" + rand.Text()[:8]
+	}
+	n.taken[name] = true
+	return name
+}
+
+func (n *names) release(name stagedName) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.taken, name)
+}
+
+// put fetches what is put and lets it take its place.
+func (c *session) put(ctx context.Context, o serve.Offer, sh Share, up *sharepb.Upload) error {
+	ed := sh.Editor
+	if len(up.GetId()) != len(transfer.ShareID{}) || len(up.GetToken()) == 0 {
+		return &peer.Error{Op: "put", Kind: peer.Usage, Err: errors.New("it does not say where to fetch")}
+	}
+	dir, release, err := ed.Staging()
+	if err != nil {
+		return serve.FileError(err)
+	}
+	defer release()
+	dst, err := store.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p := &put{
+		session: c, ctx: ctx, end: cancel, offer: o, share: sh, ed: ed, ready: make(chan *item, waiting), items: make(map[uint64]*item),
+	}
+	f := fetch.New(ctx, fetch.Source{
+		Opener: c.Opener, Peer: c.st.Peer(), Share: transfer.ShareID(up.Id), Label: "what " + string(c.Name(c.st.Peer())) + " puts",
+		Grant: func(context.Context) ([]byte, error) { return up.Token, nil },
+	}, fetch.Options{Lanes: 2, First: 1, Patience: c.Patience, Progress: p, Pace: c.Pace, Log: c.Log})
+	defer f.Close()
+	var tasks sync.WaitGroup
+	committed := make(chan error, 1)
+	go func() { committed <- p.commit() }()
+	tasks.Go(func() { p.tick(ctx) })
+	err = f.Tree(ctx, p.arriving, dst, true, p)
+	close(p.ready)
+	err = errors.Join(err, <-committed)
+	cancel()
+	tasks.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, it := range p.items { // of a put that broke off
+		c.names.release(it.name)
+	}
+	if p.failed != nil {
+		return p.failed
+	}
+	return err
+}
+
+// arriving yields what is put, as it is named. What can't be put is told of and left out.
+func (p *put) arriving(yield func(fetch.Item, error) bool) {
+	for {
+		var m sharepb.PutItem
+		if err := p.receive(p.ctx, &m, naming); err != nil {
+			yield(fetch.Item{}, err)
+			return
+		}
+		if m.Number == 0 {
+			p.spent = false
+			return
+		}
+		it, err := p.item(&m)
+		if err == nil && it == nil {
+			continue
+		}
+		if err != nil {
+			if err := p.send(&sharepb.Changed{Number: m.Number, Error: wire.FromError(err)}); err != nil {
+				yield(fetch.Item{}, err)
+				return
+			}
+			continue
+		}
+		if !yield(*it, nil) {
+			return
+		}
+	}
+}
+
+// item checks one item. A folder is made at once, and gives none. Who puts names those folders alone that stay empty: files bring theirs
+// with them.
+func (p *put) item(m *sharepb.PutItem) (*fetch.Item, error) {
+	path, err := share.ParsePath(m.Path)
+	if err != nil {
+		return nil, err
+	}
+	base, err := baseFrom(m.Base)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case path.IsRoot():
+		return nil, &peer.Error{Op: "put", Kind: peer.Usage, Err: errors.New("it is the share itself")}
+	case m.Size < 0:
+		return nil, &peer.Error{Op: "put", Path: path.String(), Kind: peer.Usage, Err: errors.New("its size is negative")}
+	}
+	by := p.by()
+	if m.Dir {
+		if err := p.holds(share.Full); err != nil {
+			return nil, err
+		}
+		defer p.share.hold(path)()
+		r := p.ed.Mkdir(p.ctx, path, true, by)
+		r.Entry.Path = path
+		out := changed(r)
+		out.Number = m.Number
+		return nil, p.send(out)
+	}
+	p.mu.Lock()
+	need := p.pending + m.Size
+	_, twice := p.items[m.Number]
+	p.mu.Unlock()
+	if twice {
+		return nil, &peer.Error{Op: "put", Path: path.String(), Kind: peer.Usage, Err: errors.New("another file has its number")}
+	}
+	if need < 0 || need > math.MaxInt64/2 {
+		return nil, &peer.Error{Op: "put", Path: path.String(), Kind: peer.Full, Err: errors.New("no disk is that large")}
+	}
+	if err := p.ed.Room(p.ctx, need); err != nil {
+		return nil, serve.FileError(err)
+	}
+	if p.Admit != nil {
+		if err := p.Admit(p.offer, p.st.Peer(), m.Size); err != nil {
+			return nil, err
+		}
+	}
+	name := p.names.take(stagedName{p.offer.ID, p.staged(m)})
+	it := &item{Put: change.Put{Staged: name.text, Path: path, Base: base, Parents: true, By: by}, number: m.Number, size: m.Size, name: name}
+	p.mu.Lock()
+	p.items[m.Number] = it
+	p.pending += m.Size
+	p.mu.Unlock()
+	return &fetch.Item{
+		Path: []string{strconv.FormatUint(m.Number, 10)}, Dest: []string{it.Staged}, Size: m.Size, ModTime: time.Unix(0, m.ModTime),
+		Old: func() io.ReaderAt { return p.old(path) },
+	}, nil
+}
+
+// staged names the file that an item is received in: the same for the same state of the same file of the same peer, so that what came
+// before is found.
+func (p *put) staged(m *sharepb.PutItem) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %d %d %d %q", p.st.Peer(), m.Number, m.Size, m.ModTime, m.Path)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// old opens what stands at a path now: much of what is put may be the same.
+func (p *put) old(path share.Path) io.ReaderAt {
+	f, err := p.offer.FS.Open(p.ctx, path)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// place hands on what may take its place.
+func (p *put) place(it *item) error {
+	select {
+	case p.ready <- it:
+		return nil
+	case <-p.ctx.Done():
+		return p.ctx.Err()
+	}
+}
+
+// Done hands on a file that is here; see [fetch.Report].
+func (p *put) Done(it fetch.Item, _ transfer.Hash) {
+	number, _ := strconv.ParseUint(it.Path[0], 10, 64)
+	p.mu.Lock()
+	here := p.items[number]
+	p.mu.Unlock()
+	if here != nil {
+		_ = p.place(here) // fails when all of the put does
+	}
+}
+
+// Failed tells of a file that could not be had; see [fetch.Report]. Where all of the put ends, that is told alone.
+func (p *put) Failed(it fetch.Item, err error) {
+	if p.ctx.Err() != nil {
+		return
+	}
+	number, _ := strconv.ParseUint(it.Path[0], 10, 64)
+	var e *peer.Error
+	if errors.As(err, &e) { // its path here is a number
+		err = &peer.Error{Op: "put", Kind: e.Kind, Err: e.Err, Hint: e.Hint}
+	}
+	p.over(number, &sharepb.Changed{Error: wire.FromError(err)})
+}
+
+// over tells what became of an item. The put ends when nobody hears it.
+func (p *put) over(number uint64, m *sharepb.Changed) {
+	p.mu.Lock()
+	if it := p.items[number]; it != nil {
+		p.pending -= it.size
+		p.names.release(it.name)
+		delete(p.items, number)
+	}
+	p.mu.Unlock()
+	m.Number = number
+	if err := p.send(m); err != nil {
+		p.fail(err)
+	}
+}
+
+func (p *put) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed == nil {
+		p.failed = err
+		p.end()
+	}
+}
+
+// commit lets what is ready take its place: while one group does, the next gathers.
+func (p *put) commit() error {
+	for {
+		first, ok := <-p.ready
+		if !ok {
+			return nil
+		}
+		all := []*item{first}
+	gather:
+		for replaces := 0; len(all) < group && replaces < rewrites; {
+			select {
+			case it, ok := <-p.ready:
+				if !ok {
+					break gather
+				}
+				all = append(all, it)
+				if it.Base != (change.Base{}) {
+					replaces++
+				}
+			default:
+				break gather
+			}
+		}
+		if err := p.holds(share.Full); err != nil {
+			p.fail(err)
+			for range p.ready { // nothing more does
+			}
+			return err
+		}
+		puts, paths := make([]change.Put, len(all)), make([]share.Path, len(all))
+		for i, it := range all {
+			puts[i], paths[i] = it.Put, it.Path
+		}
+		release := p.share.hold(paths...)
+		results := p.ed.Commit(p.ctx, puts)
+		release()
+		for i, r := range results {
+			p.conflict(p.offer, all[i].Path, r)
+			p.over(all[i].number, changed(r))
+		}
+	}
+}
+
+// tick tells the sums.
+func (p *put) tick(ctx context.Context) {
+	t := time.NewTicker(progress)
+	defer t.Stop()
+	var told uint64
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		p.mu.Lock()
+		m := &sharepb.Changed{Bytes: p.got, Had: p.had}
+		p.mu.Unlock()
+		if m.Bytes == told && time.Since(last) < alive {
+			continue
+		}
+		told, last = m.Bytes, time.Now()
+		if err := p.send(m); err != nil {
+			p.fail(err)
+			return
+		}
+	}
+}
+
+// Got counts bytes that came; see [transfer.Progress].
+func (p *put) Got(_ peer.ID, _ string, n int64) { p.count(n, 0) }
+
+// Had counts bytes that were here already.
+func (p *put) Had(_ string, n int64) { p.count(n, n) }
+
+// Bad needs no counting: who puts wrong bytes harms himself.
+func (p *put) Bad(peer.ID, bool) {}
+
+func (p *put) count(got, had int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.got += uint64(got)
+	p.had += uint64(had)
+}
