@@ -248,17 +248,23 @@ func ram(t testing.TB) string {
 func big(t testing.TB, size int64) (dir, sum string) {
 	t.Helper()
 	dir = ram(t)
-	f, err := os.Create(filepath.Join(dir, "big.bin"))
+	return dir, fill(t, filepath.Join(dir, "big.bin"), size, 1)
+}
+
+// fill makes a file of random bytes, the same for the same seed, and gives its sum.
+func fill(t testing.TB, name string, size int64, seed byte) (sum string) {
+	t.Helper()
+	f, err := os.Create(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	h := sha256.New()
-	random := rand.NewChaCha8([32]byte{1})
+	random := rand.NewChaCha8([32]byte{seed})
 	if _, err := io.CopyN(io.MultiWriter(f, h), random, size); err != nil {
 		t.Fatal(err)
 	}
-	return dir, hex.EncodeToString(h.Sum(nil))
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func sum(t testing.TB, name string) string {
