@@ -54,12 +54,7 @@ bench: tools ## measure peerd against https, scp, SMB, rsync and BitTorrent; RUN
 	  -before '$(abspath $(BEFORE))'
 
 fuzz: ## run every fuzz target; FUZZTIME=10s each
-	@for pkg in $$($(GO) list ./...); do \
-	  all="$$($(GO) test -list '^Fuzz' "$$pkg")"; \
-	  for target in $$(grep '^Fuzz' <<<"$$all" || true); do \
-	    echo "$$pkg $$target"; \
-	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
-	  done; done
+	@GO='$(GO)' .ci/fuzz $(FUZZTIME)
 
 fuzz-keep: ## keep up to 64 small inputs that fuzzing found per target, in testdata
 	@cache="$$($(GO) env GOCACHE)/fuzz"; [ -d "$$cache" ] || exit 0; cd "$$cache"; \
