@@ -51,6 +51,9 @@ func NewPassword(typed string) (Password, error) {
 	return Password{text: text}, nil
 }
 
+// IsZero reports whether it is the zero Password, which nobody can type.
+func (p Password) IsZero() bool { return len(p.text) == 0 }
+
 // WeakenedForTests is the password with a stretching that protects nothing and costs nothing. Both sides must weaken:
 // no message says how a password was stretched, so no peer can ask for it.
 func (p Password) WeakenedForTests() Password {

@@ -152,7 +152,7 @@ func (o *Offers) AddForRun(owner peer.ID, name share.Name, dir string) (registry
 	// The same folder has the same ID in every run, so that what others fetched a part of stays the same share to them.
 	sum := blake3.Sum256([]byte("peerd share for one run\x00" + string(owner) + "\x00" + dir + "\x00" + string(name)))
 	id := share.ID(sum[:len(share.ID{})])
-	sec, err := NewSecrets(id, "", "")
+	sec, err := NewSecrets(id, auth.Password{}, auth.Password{})
 	if err != nil {
 		return registry.Share{}, err
 	}
@@ -163,7 +163,7 @@ func (o *Offers) AddForRun(owner peer.ID, name share.Name, dir string) (registry
 
 // NewSecrets makes what checks the passwords of a new share. Both slots always get something, so that nobody can tell
 // which of them has a password.
-func NewSecrets(id share.ID, read, full string) (registry.Secrets, error) {
+func NewSecrets(id share.ID, read, full auth.Password) (registry.Secrets, error) {
 	var sec registry.Secrets
 	var err error
 	if sec.Read, err = NewSecret(id, auth.Read, read); err != nil {
@@ -173,18 +173,15 @@ func NewSecrets(id share.ID, read, full string) (registry.Secrets, error) {
 	return sec, err
 }
 
-// NewSecret makes what checks one password; the empty one is a password that nobody has.
-func NewSecret(id share.ID, slot auth.Slot, text string) (registry.Secret, error) {
+// NewSecret makes what checks one password; the zero one is a password that nobody has.
+func NewSecret(id share.ID, slot auth.Slot, p auth.Password) (registry.Secret, error) {
 	keys := auth.NewServerKeys()
 	var record auth.Record
 	var err error
-	if text == "" {
+	if p.IsZero() {
 		record, err = auth.RegisterUnset(keys, id, slot)
 	} else {
-		var p auth.Password
-		if p, err = auth.NewPassword(text); err == nil {
-			record, err = auth.Register(keys, id, slot, p)
-		}
+		record, err = auth.Register(keys, id, slot, p)
 	}
 	if err != nil {
 		return registry.Secret{}, err
@@ -193,11 +190,7 @@ func NewSecret(id share.ID, slot auth.Slot, text string) (registry.Secret, error
 }
 
 // CheckPassword refuses a password that can be guessed, or that opens the share's other slot already.
-func (o *Offers) CheckPassword(text string, s *registry.Share, slot auth.Slot) error {
-	p, err := auth.NewPassword(text)
-	if err != nil {
-		return err
-	}
+func (o *Offers) CheckPassword(p auth.Password, s *registry.Share, slot auth.Slot) error {
 	var known []string
 	if s != nil {
 		known = []string{string(s.Name), s.Comment}

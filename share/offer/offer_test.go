@@ -41,10 +41,23 @@ func folder(t *testing.T) string {
 	return dir
 }
 
+// password has the stretching of tests, and none is the zero one.
+func password(t *testing.T, text string) auth.Password {
+	t.Helper()
+	if text == "" {
+		return auth.Password{}
+	}
+	p, err := auth.NewPassword(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.WeakenedForTests()
+}
+
 func add(t *testing.T, o *offer.Offers, s registry.Share, read, full string) registry.Share {
 	t.Helper()
 	id := registry.NewID()
-	sec, err := offer.NewSecrets(id, read, full)
+	sec, err := offer.NewSecrets(id, password(t, read), password(t, full))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,10 +109,7 @@ func TestCredentials(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for i, text := range []string{readPassword, fullPassword} {
-			p, err := auth.NewPassword(text)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := password(t, text)
 			if got, want := auth.Matches(c.Read, s.ID, auth.Read, p), i == 0 && pw[0] != ""; got != want {
 				t.Errorf("%s: password %d opens the read slot: %v", name, i, got)
 			}
@@ -115,12 +125,12 @@ func TestCheckPassword(t *testing.T) {
 	o := newOffers(t)
 	s := add(t, o, registry.Share{Name: "docs", Dir: folder(t), Slots: registry.Slots{Read: registry.ModePassword}}, readPassword, "")
 	for _, text := range []string{"", "short", "password1234", readPassword} {
-		if err := o.CheckPassword(text, &s, auth.Full); peer.KindOf(err) != peer.Usage {
+		if err := o.CheckPassword(password(t, text), &s, auth.Full); peer.KindOf(err) != peer.Usage {
 			t.Errorf("%q for the full slot: %v", text, err)
 		}
 	}
 	for text, slot := range map[string]auth.Slot{fullPassword: auth.Full, readPassword: auth.Read} {
-		if err := o.CheckPassword(text, &s, slot); err != nil {
+		if err := o.CheckPassword(password(t, text), &s, slot); err != nil {
 			t.Errorf("%q for the %s slot: %v", text, slot, err)
 		}
 	}

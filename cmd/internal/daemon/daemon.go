@@ -87,14 +87,24 @@ type daemon struct {
 
 	upload, download *rate.Limiter // of all peers together
 	throttle         auth.Throttle
+	typed            typed
 }
+
+// typed reads a password that somebody typed: [auth.NewPassword], but in tests of something else than how hard one is to guess.
+type typed func(string) (auth.Password, error)
 
 // LogLibrariesTo sends what libraries log to log. It holds for the whole process, and is called before the first Run.
 func LogLibrariesTo(log *slog.Logger) { host.LogLibraryTo(log) }
 
 // Run runs the daemon until ctx ends, and calls ready once all of it is up.
 func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ready)) error {
-	d := &daemon{cfg: cfg, log: log, started: time.Now(), upload: rate.NewLimiter(cfg.Upload), download: rate.NewLimiter(cfg.Download)}
+	return run(ctx, cfg, log, ready, auth.NewPassword)
+}
+
+func run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ready), passwords typed) error {
+	d := &daemon{
+		cfg: cfg, log: log, started: time.Now(), upload: rate.NewLimiter(cfg.Upload), download: rate.NewLimiter(cfg.Download), typed: passwords,
+	}
 	// The socket comes first: it is the lock that keeps a second daemon off this home.
 	socket, err := server.Listen(cfg.Socket)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/peerd/peerd/peer"
-	"github.com/peerd/peerd/peer/auth"
 	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/share/remote"
 )
@@ -16,7 +15,7 @@ func (d *daemon) Login(ctx context.Context, ref control.Ref, password string) (c
 	if err != nil {
 		return control.Login{}, err
 	}
-	pw, err := auth.NewPassword(password)
+	pw, err := d.typed(password)
 	if err != nil {
 		return control.Login{}, err
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/peerd/peerd/cmd/internal/config"
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/auth"
 	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/peer/control/client"
 	"github.com/peerd/peerd/share"
@@ -69,7 +70,7 @@ func (n *node) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan Ready, 1), make(chan error, 1)
 	go func() {
-		done <- Run(ctx, n.cfg, slog.New(slog.DiscardHandler), func(r Ready) { ready <- r })
+		done <- run(ctx, n.cfg, slog.New(slog.DiscardHandler), func(r Ready) { ready <- r }, weak)
 	}()
 	select {
 	case r := <-ready:
@@ -93,6 +94,12 @@ func (n *node) run() {
 	}
 	n.addr = tcpAddr(n.t, st.Addrs)
 	n.cfg.Listen = []string{n.addr} // the same after a restart
+}
+
+// weak is a password that takes no time. The true ones, at true daemons, are for cmd/e2e.
+func weak(text string) (auth.Password, error) {
+	p, err := auth.NewPassword(text)
+	return p.WeakenedForTests(), err
 }
 
 func (n *node) restart() {

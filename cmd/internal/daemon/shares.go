@@ -41,11 +41,19 @@ func (d *daemon) ShareAdd(ctx context.Context, add control.ShareAdd) (control.Sh
 	if s.Slots.Full, err = registry.ParseMode(string(add.Full.Mode)); err != nil {
 		return control.Share{}, err
 	}
-	if err := checkSlots(d.offers, &s, add.Read, add.Full); err != nil {
+	if err := d.checkSlots(&s, add.Read, add.Full); err != nil {
 		return control.Share{}, err
 	}
 	s.ID = registry.NewID()
-	sec, err := offer.NewSecrets(s.ID, add.Read.Password, add.Full.Password)
+	read, err := d.password(add.Read.Password)
+	if err != nil {
+		return control.Share{}, err
+	}
+	full, err := d.password(add.Full.Password)
+	if err != nil {
+		return control.Share{}, err
+	}
+	sec, err := offer.NewSecrets(s.ID, read, full)
 	if err != nil {
 		return control.Share{}, err
 	}
@@ -53,8 +61,16 @@ func (d *daemon) ShareAdd(ctx context.Context, add control.ShareAdd) (control.Sh
 	return d.shareOf(ctx, s), err
 }
 
+// password reads a password that may be missing; the zero one is one that nobody has.
+func (d *daemon) password(text string) (auth.Password, error) {
+	if text == "" {
+		return auth.Password{}, nil
+	}
+	return d.typed(text)
+}
+
 // checkSlots refuses passwords that are missing, superfluous, weak or equal.
-func checkSlots(o *offer.Offers, s *registry.Share, read, full control.Slot) error {
+func (d *daemon) checkSlots(s *registry.Share, read, full control.Slot) error {
 	for _, slot := range []struct {
 		mode registry.Mode
 		text string
@@ -69,7 +85,11 @@ func checkSlots(o *offer.Offers, s *registry.Share, read, full control.Slot) err
 		case slot.mode != registry.ModePassword && slot.text != "":
 			return bad("has a password but is not by password", "set --"+slot.name+" password")
 		case slot.text != "":
-			if err := o.CheckPassword(slot.text, nil, 0); err != nil {
+			p, err := d.typed(slot.text)
+			if err == nil {
+				err = d.offers.CheckPassword(p, nil, 0)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -145,11 +165,15 @@ func (d *daemon) slotChange(s registry.Share, right share.Right, slot control.Sl
 	if c.mode, err = registry.ParseMode(string(slot.Mode)); err != nil {
 		return c, err
 	}
+	p, err := d.password(slot.Password)
+	if err != nil {
+		return c, err
+	}
 	switch was := s.Slots.Of(right); {
 	case slot.Password != "" && c.mode != registry.ModePassword:
 		return bad("has a password but is not by password", "set --"+right.String()+" password")
 	case slot.Password != "":
-		err = d.offers.CheckPassword(slot.Password, &s, slotOf(right))
+		err = d.offers.CheckPassword(p, &s, slotOf(right))
 	case c.mode == was:
 		c.none = true
 		return c, nil
@@ -157,7 +181,7 @@ func (d *daemon) slotChange(s registry.Share, right share.Right, slot control.Sl
 		return bad("has no password yet", `set one with "peerd share passwd `+string(s.Name)+" "+right.String()+`"`)
 	}
 	if err == nil { // without a password one that nobody has: the old one shall not come back with the mode
-		c.secret, err = offer.NewSecret(s.ID, slotOf(right), slot.Password)
+		c.secret, err = offer.NewSecret(s.ID, slotOf(right), p)
 	}
 	return c, err
 }

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"go/ast"
 	"slices"
 	"strings"
 )
@@ -127,6 +128,12 @@ func helpersForTestsStayInTests(tr tree, bad report) {
 						tr.at(spec), target)
 				}
 			}
+			ast.Inspect(f.File, func(n ast.Node) bool {
+				if use, ok := n.(*ast.SelectorExpr); ok && strings.HasSuffix(use.Sel.Name, "ForTests") && !f.test && !isHelper(p.path) {
+					bad("%s uses %s: what is weaker for tests is used by them alone, or the program is weaker", tr.at(n), use.Sel.Name)
+				}
+				return true
+			})
 		}
 	}
 }

@@ -41,6 +41,7 @@ func rules() []rule {
 		{"helpers for tests stay in tests", helpersForTestsStayInTests, []map[string]string{
 			{"share/a.go": doc(`import _ "github.com/peerd/peerd/peer/peertest"`)},
 			{"share/a.go": doc(`import _ "testing"`)},
+			{"share/a.go": doc(`import "github.com/peerd/peerd/peer/auth"; func f(p auth.Password) { p.WeakenedForTests() }`)},
 		}},
 		{"pure packages", purePackages, []map[string]string{
 			{"peer/auth/a.go": doc(`import "time"; func f() { time.Now() }`)},
