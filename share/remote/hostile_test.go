@@ -176,18 +176,15 @@ func TestHostileOwners(t *testing.T) {
 				var before, after runtime.MemStats
 				runtime.GC()
 				runtime.ReadMemStats(&before)
-				begin := time.Now()
-				err := look(t.Context(), fsys)
-				took := time.Since(begin)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for what would never end; that is another kind of error
+				defer cancel()
+				err := look(ctx, fsys)
 				runtime.ReadMemStats(&after)
 				if peer.KindOf(err) != peer.Integrity || !strings.HasPrefix(err.Error(), "//owner/docs") {
 					t.Errorf("%v: %v", peer.KindOf(err), err)
 				}
 				if strings.Contains(fmt.Sprint(err), "\x1b") || !utf8.ValidString(fmt.Sprint(err)) {
 					t.Errorf("the error is raw: %q", err)
-				}
-				if took > 5*time.Second {
-					t.Errorf("it took %v", took)
 				}
 				if grown := int64(after.HeapInuse) - int64(before.HeapInuse); grown > 200<<20 {
 					t.Errorf("%d MiB of memory", grown>>20)
