@@ -47,7 +47,7 @@ unit:
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v -e /cmd/e2e)
 
 e2e: ## run the real program in networks of its own (Linux, root)
-	$(GO) test -v -count=1 -timeout 14m ./cmd/e2e | grep -v '^=== '
+	$(GO) test -v -count=1 -timeout 14m -parallel 2 ./cmd/e2e | grep -v '^=== '
 
 bench: tools ## measure peerd against https, scp, SMB, rsync and BitTorrent; RUNS=5 PEERS=1,4,8 BEFORE=older peerd BENCH=name
 	$(GO) test -count=1 -timeout 3h -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/e2e -runs $(RUNS) -peers $(PEERS) \
@@ -64,7 +64,7 @@ fuzz-keep: ## keep up to 64 small inputs that fuzzing found per target, in testd
 
 lint: ## gofmt, go vet for three systems, staticcheck, the rules of this project, govulncheck
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt wants: $$out"; exit 1; }
-	@for os in linux darwin windows; do echo "go vet, $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./...; done
+	@for os in linux darwin windows; do echo "go vet, $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet -trimpath ./...; done # as cross builds: what this compiles is not compiled again
 	$(GO) mod tidy -diff
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) test -count=1 ./cmd/internal/rules

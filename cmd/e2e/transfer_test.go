@@ -65,6 +65,7 @@ func TestGiB(t *testing.T) {
 // TestInterrupted disturbs the transfer of a big file at half. It goes on by itself or when asked again, whatever was
 // verified stays, and nothing has the final name before it is whole.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	const (
 		overhead = gib / 20 // headers and encryption
 		inFlight = 64 << 20 // not verified yet when it happened

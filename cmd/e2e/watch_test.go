@@ -131,6 +131,7 @@ func agrees(t *testing.T, all ...*onlooker) {
 
 // TestFewWatches has the system let peerd watch 100 folders of 350.
 func TestFewWatches(t *testing.T) {
+	t.Parallel()
 	const limit, folders = 100, 350
 	lantest.Need(t, "unshare")
 	if err := exec.Command("unshare", "-U", "-r", "sh", "-c", "echo 100 >/proc/sys/user/max_inotify_watches").Run(); err != nil {
