@@ -5,6 +5,7 @@ SHELL    := /bin/bash
 GO       ?= go
 PREFIX   ?= /usr/local
 FUZZTIME ?= 10s
+E2ETIME  ?= 14m
 RUNS     ?= 5
 BENCH    ?= .
 PEERS    ?= 1,4,8
@@ -47,13 +48,13 @@ unit:
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v -e /cmd/e2e)
 
 e2e: ## run the real program in networks of its own (Linux, root)
-	$(GO) test -v -count=1 -timeout 14m -parallel 2 ./cmd/e2e | grep -v '^=== '
+	$(GO) test -v -count=1 -timeout $(E2ETIME) -parallel 2 ./cmd/e2e | grep -v '^=== '
 
 bench: tools ## measure peerd against https, scp, SMB, rsync and BitTorrent; RUNS=5 PEERS=1,4,8 BEFORE=older peerd BENCH=name
 	$(GO) test -count=1 -timeout 3h -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/e2e -runs $(RUNS) -peers $(PEERS) \
 	  -before '$(abspath $(BEFORE))'
 
-fuzz: ## run every fuzz target; FUZZTIME=10s each
+fuzz: ## run every fuzz target; FUZZTIME=10s (whole seconds) each
 	@GO='$(GO)' .ci/fuzz $(FUZZTIME)
 
 fuzz-keep: ## keep up to 64 small inputs that fuzzing found per target, in testdata
