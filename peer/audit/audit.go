@@ -44,23 +44,22 @@ type Kind string
 
 // The kinds. Those of the last group are written by the log alone.
 const (
-	KindStart  Kind = "start"  // the peer
-	KindStop   Kind = "stop"   // the peer, in order
-	KindConfig Kind = "config" // a setting was changed
+	KindStart Kind = "start" // the peer
+	KindStop  Kind = "stop"  // the peer, in order
 
 	KindShareAdd Kind = "share.add"
 	KindShareSet Kind = "share.set" // name, folder, comment, limits, a right by device
 	KindShareRm  Kind = "share.rm"
 	KindPassword Kind = "password" // set or taken away, for Right
 	KindEpoch    Kind = "epoch"    // raised: rights of before have ended
-	KindQuota    Kind = "quota"    // a limit or the reserve was reached
+	KindQuota    Kind = "quota"    // what somebody brought was refused for want of room: a limit, the reserve, or the disk
 	KindBrake    Kind = "brake"    // a peer's full right was suspended, or given back
 
 	KindLogin     Kind = "login" // by password, let in or not
 	KindGrant     Kind = "grant"
-	KindTicket    Kind = "ticket"
+	KindTicket    Kind = "ticket"    // given for a password; what it is traded for later is a grant
 	KindRefused   Kind = "refused"   // no right, or a path that nobody may name
-	KindCancelled Kind = "cancelled" // a stream, since its right ended
+	KindCancelled Kind = "cancelled" // what ran was cut off, since its right ended; or a put was given up half-way
 
 	KindRead     Kind = "read"
 	KindWrite    Kind = "write"
@@ -71,16 +70,15 @@ const (
 	KindRestore  Kind = "restore"
 	KindUndo     Kind = "undo"
 	KindLock     Kind = "lock"
-	KindConflict Kind = "conflict" // what came was kept beside what was there
-	KindVersion  Kind = "version"  // an old version was read, or let go
-	KindChange   Kind = "change"   // the owner's own, on the disk
-	KindBadPiece Kind = "piece.bad"
+	KindConflict Kind = "conflict"  // what came was kept beside what was there
+	KindVersion  Kind = "version"   // an old version was read, or let go
+	KindChange   Kind = "change"    // the owner's own, on the disk
+	KindBadPiece Kind = "piece.bad" // a source gave so many wrong bytes that it is asked for no more
 
-	KindPeerSeen    Kind = "peer.seen" // for the first time
-	KindPeerClash   Kind = "peer.clash"
+	KindPeerSeen    Kind = "peer.seen"  // it proved its ID here for the first time
+	KindPeerClash   Kind = "peer.clash" // it proved that it calls itself like another that did
 	KindPeerBlocked Kind = "peer.blocked"
-	KindControl     Kind = "control" // a session on the control socket or the web page
-	KindMount       Kind = "mount"   // FUSE or WebDAV
+	KindMount       Kind = "mount" // FUSE or WebDAV
 
 	KindCheckpoint Kind = "audit.checkpoint" // signed; there must be records from Floor on
 	KindRecovered  Kind = "audit.recovered"  // after a run that did not end in order: Count records are lost, Why and Result tell
@@ -90,12 +88,12 @@ const (
 // Kinds are all that this version writes, sorted.
 func Kinds() []Kind {
 	kinds := []Kind{
-		KindStart, KindStop, KindConfig,
+		KindStart, KindStop,
 		KindShareAdd, KindShareSet, KindShareRm, KindPassword, KindEpoch, KindQuota, KindBrake,
 		KindLogin, KindGrant, KindTicket, KindRefused, KindCancelled,
 		KindRead, KindWrite, KindMkdir, KindRename, KindCopy, KindDelete, KindRestore, KindUndo, KindLock, KindConflict, KindVersion,
 		KindChange, KindBadPiece,
-		KindPeerSeen, KindPeerClash, KindPeerBlocked, KindControl, KindMount,
+		KindPeerSeen, KindPeerClash, KindPeerBlocked, KindMount,
 		KindCheckpoint, KindRecovered, KindDropped,
 	}
 	slices.Sort(kinds)
@@ -141,10 +139,10 @@ type Event struct {
 	Result string `json:"result,omitempty"` // OK, or a word of peer.Kind
 	Why    string `json:"why,omitempty"`
 
-	// Count is not 0 if the record stands for so many events between First and Last, and Bytes is then their sum. Refusals
-	// and failures are gathered so: the first is written at once, those of the next seconds with the same kind, result, peer,
-	// share, right and folder are one record. Path is the folder with a slash behind it, if there were several in it. While
-	// too many different ones come, they are gathered by kind and result alone.
+	// Count is not 0 if the record stands for so many events between First and Last, and Bytes is then their sum. Refusals,
+	// failures and strangers are gathered so: the first is written at once, those of the next seconds with the same kind, result, peer,
+	// share, right and folder are one record. Path is the folder with a slash behind it, if there were several in it, and Why is
+	// that of the last. While too many different ones come, they are gathered by kind and result alone.
 	Count uint64    `json:"count,omitempty"`
 	First time.Time `json:"first,omitzero"`
 	Last  time.Time `json:"last,omitzero"`

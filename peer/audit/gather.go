@@ -42,9 +42,13 @@ type flood struct {
 
 // isRefusal reports whether an event is one that somebody without any right may cause as often as he likes.
 func isRefusal(e Event) bool {
+	switch e.Kind {
+	case KindRefused, KindPeerSeen, KindPeerClash: // IDs and names are free
+		return true
+	}
 	switch e.Result {
 	case "", OK, peer.Conflict.String():
-		return e.Kind == KindRefused
+		return false
 	}
 	return true
 }
@@ -85,6 +89,9 @@ func (f *flood) add(e Stamped) {
 		}
 	} else {
 		f.sum.Bytes += e.Bytes
+		if !f.key.others {
+			f.sum.Why = e.Why
+		}
 	}
 	if f.sum.Path != e.Path && f.sum.Path != "" {
 		f.sum.Path = f.key.folder

@@ -8,6 +8,40 @@ import (
 	"github.com/peerd/peerd/peer"
 )
 
+// TestFloodOfStrangers: an ID costs nothing, so to be new is gathered like a refusal, and so is to have another's name.
+func TestFloodOfStrangers(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for kind, result := range map[Kind]string{KindPeerSeen: OK, KindPeerClash: peer.Conflict.String(), KindCancelled: peer.Unreachable.String(),
+		KindQuota: peer.Full.String(), KindBadPiece: peer.Integrity.String()} {
+		g, written := Gatherer{Window: 5 * time.Second}, 0
+		for i := range 10_000 {
+			if g.Add(Stamped{Event{Kind: kind, Peer: peer.ID(fmt.Sprint(i)), Result: result}, now}) {
+				written++
+			}
+		}
+		var times uint64
+		due := g.Due(now.Add(5*time.Second), false)
+		for _, e := range due {
+			times += e.Times()
+		}
+		if written != maxFloods || len(due) != 1 || times != 10_000-maxFloods {
+			t.Errorf("%s: %d records at once, then %d that stand for %d", kind, written, len(due), times)
+		}
+	}
+}
+
+// TestWhyOfFlood: of guesses that were held back in the end it shows that they were.
+func TestWhyOfFlood(t *testing.T) {
+	g := Gatherer{Window: 5 * time.Second}
+	now := time.Unix(1_800_000_000, 0)
+	for _, why := range []string{"wrong", "wrong", "held back"} {
+		g.Add(Stamped{Event{Kind: KindLogin, Result: peer.Denied.String(), Why: why}, now})
+	}
+	if due := g.Due(now.Add(5*time.Second), false); len(due) != 1 || due[0].Why != "held back" || due[0].Count != 2 {
+		t.Errorf("%+v", due)
+	}
+}
+
 // TestFloodOfDifferentOnes has ten thousand strangers refused at once: the log must not be filled by it, nor any be forgotten.
 func TestFloodOfDifferentOnes(t *testing.T) {
 	g := Gatherer{Window: 5 * time.Second}
