@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/audit"
 	"github.com/peerd/peerd/peer/host"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/change"
@@ -237,6 +238,7 @@ func TestPutConflict(t *testing.T) {
 // TestPutResumes: what came of a large file before the put broke off is not fetched again.
 func TestPutResumes(t *testing.T) {
 	w := servetest.New(t)
+	ledger := w.Audit()
 	wr := newWriter(t, w, w.Anna)
 	const size = 48 << 20
 	wr.local("big", fill(3, size))
@@ -253,6 +255,9 @@ func TestPutResumes(t *testing.T) {
 	}
 	// The owner may still be about to let the first go: then the second has a place of its own, and begins anew.
 	wait(t, func() bool { return !w.Changing() })
+	if e := ledger.Wait(t, audit.KindCancelled, 1)[0]; e.Result != peer.Unreachable.String() || e.Bytes <= 0 {
+		t.Errorf("given up: %+v", e)
+	}
 	again, err := wr.put(t.Context(), "a", it)
 	if err != nil || again.done[7].Err != nil {
 		t.Fatal(err, again.done[7].Err)
@@ -263,6 +268,7 @@ func TestPutResumes(t *testing.T) {
 	if wr.there("big") != string(fill(3, size)) {
 		t.Error("it holds other bytes")
 	}
+	ledger.Wait(t, audit.KindCancelled, 1)
 }
 
 // TestPutTwiceAtOnce: the same files put twice at the same time, by the same peer, are there once, and both puts end well.

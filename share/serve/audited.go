@@ -59,12 +59,15 @@ func (g *Gate) refuse(who peer.ID, id share.ID, why string) {
 	}
 }
 
-// let has written down how a login ended, by a sealed grant or without one.
-func (g *Gate) let(who peer.ID, kind audit.Kind, name string, sealed []byte, err error) {
+// byTicket is why somebody has a grant who showed a ticket.
+const byTicket = "by a ticket"
+
+// let has written down how a login ended, by a sealed grant or without one. How says what the grant was given for.
+func (g *Gate) let(who peer.ID, kind audit.Kind, name string, sealed []byte, how string, err error) {
 	if g.audit.Recorder == nil {
 		return
 	}
-	e := audit.Event{Kind: kind, Share: name, Result: audit.ResultOf(err)}
+	e := audit.Event{Kind: kind, Share: name, Result: audit.ResultOf(err), Why: how}
 	o, known := g.offers.Named(name)
 	if gr, bad := grant.Open(sealed, g.self); bad == nil {
 		e.Right, e.Epoch, e.Serial = gr.Right.String(), gr.Epoch, gr.Serial.String()
@@ -80,6 +83,34 @@ func (g *Gate) let(who peer.ID, kind audit.Kind, name string, sealed []byte, err
 		e.Why = err.Error()
 	}
 	g.record(who, e)
+}
+
+// ticketed has written down that somebody who knew a password got a ticket.
+func (g *Gate) ticketed(who peer.ID, sealed []byte) {
+	if g.audit.Recorder == nil {
+		return
+	}
+	t, err := grant.OpenTicket(sealed, g.self)
+	if err != nil {
+		return
+	}
+	if o, ok := g.offers.ByID(t.Share); ok {
+		g.record(who, audit.Event{
+			Kind: audit.KindTicket, Share: string(o.Name), ShareID: o.ID.String(), Right: t.Right.String(), Epoch: t.Epoch, Serial: t.Serial.String(),
+			Result: audit.OK,
+		})
+	}
+}
+
+// Ended reports whether the pass no longer gives a right for another reason than its age: what ran by it was cut off.
+func (p *Pass) Ended(need share.Right) bool {
+	_, err := p.Holds(need)
+	return peer.KindOf(err) == peer.Denied
+}
+
+// Cancelled has written down that what ran by the pass was cut off, and how much of it had passed.
+func (p *Pass) Cancelled(o Offer, path share.Path, bytes int64, result error, why string) {
+	p.Record(o, audit.Event{Kind: audit.KindCancelled, Path: path.String(), Bytes: bytes, Result: audit.ResultOf(result), Why: why})
 }
 
 // VersionText is a version as the audit has it, or "" for none.

@@ -69,11 +69,11 @@ func (d *Doorman) run(hello *sharepb.AuthHello, in *wire.Reader, st peer.Stream)
 	switch how := hello.How.(type) {
 	case *sharepb.AuthHello_Ticket:
 		g, err := d.gate.exchange(how.Ticket, st.Peer())
-		d.gate.let(st.Peer(), audit.KindGrant, hello.Share, g, err)
+		d.gate.let(st.Peer(), audit.KindGrant, hello.Share, g, byTicket, err)
 		return &sharepb.AuthResult{Grant: g}, err
 	case *sharepb.AuthHello_Open:
 		g, err := d.gate.enterFree(hello.Share, st.Peer())
-		d.gate.let(st.Peer(), audit.KindGrant, hello.Share, g, err)
+		d.gate.let(st.Peer(), audit.KindGrant, hello.Share, g, "", err)
 		return &sharepb.AuthResult{Grant: g}, err
 	case *sharepb.AuthHello_Password:
 		result, err := d.password(hello.Share, in, st)
@@ -84,7 +84,10 @@ func (d *Doorman) run(hello *sharepb.AuthHello, in *wire.Reader, st peer.Stream)
 		case err != nil: // who breaks off before the last message has guessed as well
 			told = &peer.Error{Kind: peer.Denied, Err: errors.New("no such password")}
 		}
-		d.gate.let(st.Peer(), audit.KindLogin, hello.Share, result.GetGrant(), told)
+		d.gate.let(st.Peer(), audit.KindLogin, hello.Share, result.GetGrant(), "", told)
+		if err == nil {
+			d.gate.ticketed(st.Peer(), result.Ticket)
+		}
 		return result, err
 	}
 	return nil, &peer.Error{Op: "login", Kind: peer.Usage, Err: errors.New("it does not say how")}

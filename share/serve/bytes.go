@@ -8,6 +8,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/audit"
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/serve/live"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/serve"
 )
@@ -77,7 +78,14 @@ func (p bytesPass) Open(ctx context.Context, components []string, _ transfer.Ver
 		f.Close()
 		return nil, err
 	}
-	return &givenFile{openFile: openFile{f}, pass: p.Pass, offer: o, path: path, kind: audit.KindRead}, nil
+	return p.given(o, path, f, false), nil
+}
+
+// given opens a file, or an old version of it, to whoever reads it.
+func (p bytesPass) given(o Offer, path share.Path, f share.OpenFile, old bool) *givenFile {
+	g := &givenFile{openFile: openFile{f}, pass: p.Pass, offer: o, of: live.Reading{Who: p.grant.Holder, Of: o.ID, Path: path, Old: old}}
+	p.gate.reads.Begin(g.of)
+	return g
 }
 
 func (p bytesPass) old(ctx context.Context, components []string, version string) (serve.File, error) {
@@ -96,11 +104,11 @@ func (p bytesPass) old(ctx context.Context, components []string, version string)
 	if err != nil {
 		return nil, FileError(err)
 	}
-	return &oldFile{givenFile{openFile: openFile{f}, pass: p.Pass, offer: o, path: path, kind: audit.KindVersion}}, nil
+	return &oldFile{p.given(o, path, f, true)}, nil
 }
 
 // oldFile is an old version of a file.
-type oldFile struct{ givenFile }
+type oldFile struct{ *givenFile }
 
 // ReadAt reads while the full right holds.
 func (f *oldFile) ReadAt(b []byte, off int64) (int, error) {
@@ -115,8 +123,7 @@ type givenFile struct {
 	openFile
 	pass  *Pass
 	offer Offer
-	path  share.Path
-	kind  audit.Kind
+	of    live.Reading
 
 	sent  int64
 	asked bool
@@ -128,11 +135,22 @@ func (f *givenFile) Sent(n int64) {
 	f.asked = true
 }
 
-// Close writes it down, if anything was read.
+// Close writes it down, if anything was read. What was cut off in its midst, since the right ended, was not read but cancelled.
 func (f *givenFile) Close() error {
-	if f.asked {
-		e := audit.Event{Kind: f.kind, Path: f.path.String(), Bytes: f.sent, Result: audit.OK}
-		if now, err := f.Entry(); err == nil {
+	kind, need := audit.KindRead, share.Read
+	if f.of.Old {
+		kind, need = audit.KindVersion, share.Full
+	}
+	now, err := f.Entry()
+	part := err != nil || f.sent < now.Size
+	all, last := f.pass.gate.reads.End(f.of, live.State{Sent: f.sent, Asked: f.asked, Ended: f.asked && part && f.pass.Ended(need)})
+	switch {
+	case !last || !all.Asked:
+	case all.Ended && (err != nil || all.Sent < now.Size):
+		f.pass.Cancelled(f.offer, f.of.Path, all.Sent, refused(), "the right to it ended while it was read")
+	default:
+		e := audit.Event{Kind: kind, Path: f.of.Path.String(), Bytes: all.Sent, Result: audit.OK}
+		if err == nil {
 			e.After = VersionText(now.Version)
 		}
 		f.pass.Record(f.offer, e)

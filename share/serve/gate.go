@@ -18,6 +18,7 @@ import (
 	"github.com/peerd/peerd/peer/auth"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
+	"github.com/peerd/peerd/share/serve/live"
 	"github.com/peerd/peerd/share/sharepb"
 )
 
@@ -77,7 +78,8 @@ type Gate struct {
 	self   peer.ID
 	offers Offers
 	now    func() time.Time
-	live   running
+	runs   live.Runs
+	reads  live.Readings
 	audit  Audit
 }
 
@@ -186,14 +188,14 @@ func (o Offer) stands(g grant.Grant, need share.Right) bool {
 // OnEnd has end called once, from any goroutine, when the grant gives a right no more for another reason than its age, as
 // [Gate.Recheck] finds out, or at once if it does not now. stop takes that back; a call that runs may then still go on.
 func (p *Pass) OnEnd(need share.Right, end func()) (stop func()) {
-	return p.gate.live.add(func() bool {
+	return p.gate.runs.Add(func() bool {
 		_, err := p.Holds(need)
 		return err == nil
 	}, end)
 }
 
 // Recheck ends what runs by rights that are no more. It is called when shares changed.
-func (g *Gate) Recheck() { g.live.recheck() }
+func (g *Gate) Recheck() { g.runs.Recheck() }
 
 // issue makes a grant, since the device is allowed it or by a slot.
 func (g *Gate) issue(o Offer, holder peer.ID, r share.Right, device bool, life time.Duration) (grant.Grant, error) {

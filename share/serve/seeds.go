@@ -13,6 +13,7 @@ import (
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
+	"github.com/peerd/peerd/share/serve/live"
 	"github.com/peerd/peerd/share/sharepb"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/seed"
@@ -31,7 +32,7 @@ type Seeds struct {
 	own   func(ctx context.Context, owner peer.ID, name string) ([]byte, error)
 	now   func() time.Time
 
-	live running
+	runs live.Runs
 
 	mu     sync.Mutex
 	states map[seed.Share]State
@@ -116,7 +117,7 @@ func (s *Seeds) change(sh seed.Share, how func(State) State) {
 	s.states[sh] = after
 	s.mu.Unlock()
 	if after.Epochs != before.Epochs || !maps.Equal(after.Denied, before.Denied) {
-		s.live.recheck()
+		s.runs.Recheck()
 	}
 }
 
@@ -214,7 +215,7 @@ func (p *seedPass) Check() error {
 
 // OnEnd says when files may be read no more.
 func (p *seedPass) OnEnd(end func()) (stop func()) {
-	return p.seeds.live.add(func() bool { return p.Check() == nil }, end)
+	return p.seeds.runs.Add(func() bool { return p.Check() == nil }, end)
 }
 
 // Open opens a file of the share that was fetched.

@@ -105,6 +105,10 @@ type session struct {
 	in    *wire.Reader
 	spent bool // what still comes on the stream is no Change
 
+	// Of a put, once it ended: what had come, and whether more was to come, or be told.
+	came int64
+	more bool
+
 	sending sync.Mutex // held while a message is sent
 
 	mu   sync.Mutex
@@ -289,13 +293,44 @@ func (c *session) answer(ctx context.Context, req *sharepb.Change) error {
 		return err
 	}
 	need := Need(req.Verb)
-	ctx, ended, done := c.while(ctx, need)
+	running, ended, done := c.while(ctx, need)
 	defer done()
-	err = c.do(ctx, o, req, ended)
-	if err != nil && ctx.Err() != nil && c.holds(need) != nil { // a right that ended is the reason for whatever else went wrong
+	err = c.do(running, o, req, ended)
+	if ctx.Err() != nil { // this side goes
+		return err
+	}
+	c.ended(o, req, err)
+	if err != nil && running.Err() != nil && c.holds(need) != nil { // a right that ended is the reason for whatever else went wrong
 		return c.holds(need)
 	}
 	return err
+}
+
+// ended has written down that what was asked for was cut off, or given up, or found no room.
+func (c *session) ended(o serve.Offer, req *sharepb.Change, err error) {
+	if err == nil {
+		return
+	}
+	path, _ := share.ParsePath(req.Path) // of a put there is none
+	switch pass, kind := c.has(), peer.KindOf(err); {
+	case pass.Ended(Need(req.Verb)):
+		pass.Cancelled(o, path, c.came, serve.Refused(), "the right to it ended during "+verbText(req.Verb))
+	case c.more && (errors.Is(err, errStream) || kind == peer.Unreachable || kind == peer.Denied): // or it gives no more of it
+		pass.Cancelled(o, path, c.came, &peer.Error{Kind: peer.Unreachable}, "whoever put it broke off")
+	default:
+		if to, err := share.ParsePath(req.To); err == nil && !to.IsRoot() {
+			path = to
+		}
+		c.noRoom(o, path, 0, err)
+	}
+}
+
+// noRoom has written down that there was no room for a change, if that is why it failed.
+func (c *session) noRoom(o serve.Offer, p share.Path, bytes int64, err error) {
+	if peer.KindOf(err) != peer.Full {
+		return
+	}
+	c.has().Record(o, audit.Event{Kind: audit.KindQuota, Path: p.String(), Bytes: bytes, Result: audit.ResultOf(err), Why: err.Error()})
 }
 
 // do does what may be done.
@@ -329,7 +364,7 @@ func (c *session) do(ctx context.Context, o serve.Offer, req *sharepb.Change, en
 		return c.tell(ed.Mkdir(ctx, path, req.Parents, c.by()))
 	case sharepb.Verb_VERB_REMOVE:
 		defer sh.hold(path)()
-		return c.remove(ctx, ed, path, base, req.Deep)
+		return c.remove(ctx, o, ed, path, base, req.Deep)
 	case sharepb.Verb_VERB_MOVE:
 		defer sh.hold(path, to)()
 		return c.tell(ed.Move(ctx, path, to, base, toBase, c.by()))
@@ -398,8 +433,9 @@ func changed(r change.Result) *sharepb.Changed {
 }
 
 // remove removes a file or folder, and tells of each thing that is gone.
-func (c *session) remove(ctx context.Context, ed *change.Editor, p share.Path, base change.Base, deep bool) error {
+func (c *session) remove(ctx context.Context, o serve.Offer, ed *change.Editor, p share.Path, base change.Base, deep bool) error {
 	for r := range ed.Remove(ctx, p, base, deep, c.by()) {
+		c.noRoom(o, r.Entry.Path, 0, r.Err)
 		m := changed(r)
 		if m.Removed = r.Err == nil; m.Removed {
 			m.Entry = &sharepb.Entry{Path: r.Entry.Path.Components()}

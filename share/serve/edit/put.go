@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/audit"
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/change"
@@ -132,6 +133,7 @@ func (c *session) put(ctx context.Context, o serve.Offer, sh Share, up *sharepb.
 	tasks.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	c.came, c.more = int64(p.got-p.had), c.spent || len(p.items) > 0 || p.failed != nil
 	for _, it := range p.items { // of a put that broke off
 		c.names.release(it.name)
 	}
@@ -158,6 +160,8 @@ func (p *put) arriving(yield func(fetch.Item, error) bool) {
 			continue
 		}
 		if err != nil {
+			path, _ := share.ParsePath(m.Path)
+			p.noRoom(p.offer, path, m.Size, err)
 			if err := p.send(&sharepb.Changed{Number: m.Number, Error: wire.FromError(err)}); err != nil {
 				yield(fetch.Item{}, err)
 				return
@@ -273,6 +277,12 @@ func (p *put) Failed(it fetch.Item, err error) {
 		return
 	}
 	number, _ := strconv.ParseUint(it.Path[0], 10, 64)
+	p.mu.Lock()
+	here := p.items[number]
+	p.mu.Unlock()
+	if here != nil {
+		p.noRoom(p.offer, here.Path, here.size, err)
+	}
 	var e *peer.Error
 	if errors.As(err, &e) { // its path here is a number
 		err = &peer.Error{Op: "put", Kind: e.Kind, Err: e.Err, Hint: e.Hint}
@@ -342,6 +352,7 @@ func (p *put) commit() error {
 		release()
 		for i, r := range results {
 			p.conflict(p.offer, all[i].Path, r)
+			p.noRoom(p.offer, all[i].Path, all[i].size, r.Err)
 			p.over(all[i].number, changed(r))
 		}
 	}
@@ -379,8 +390,12 @@ func (p *put) Got(_ peer.ID, _ string, n int64) { p.count(n, 0) }
 // Had counts bytes that were here already.
 func (p *put) Had(_ string, n int64) { p.count(n, n) }
 
-// Bad needs no counting: who puts wrong bytes harms himself.
-func (p *put) Bad(peer.ID, bool) {}
+// Bad needs no counting, since who puts wrong bytes harms himself; but it is written down when that ends a put.
+func (p *put) Bad(_ peer.ID, banned bool) {
+	if banned {
+		p.has().Record(p.offer, audit.Event{Kind: audit.KindBadPiece, Result: peer.Integrity.String(), Why: "what it put was not what it said"})
+	}
+}
 
 func (p *put) count(got, had int64) {
 	p.mu.Lock()

@@ -95,7 +95,7 @@ func (noManifests) Put(transfer.Version, transfer.Manifest)        {}
 
 // World is an owner with the shares docs, other and secret$, all closed, and the peers Anna and Berta.
 type World struct {
-	t                  *testing.T
+	t                  testing.TB
 	Key                crypto.PrivKey // the owner's
 	Owner, Anna, Berta *host.Host
 	Offers             *Offers
@@ -118,7 +118,7 @@ const (
 )
 
 // New makes a World until the test ends.
-func New(t *testing.T) *World {
+func New(t testing.TB) *World {
 	t.Helper()
 	w := &World{t: t, Key: peertest.Key(t), now: time.Now(), Offers: &Offers{}, Locks: serve.NewLocks()}
 	w.change.dirs, w.change.shares = make(map[share.ID]string), make(map[share.ID]edit.Share)

@@ -1,4 +1,5 @@
-package serve
+// Package live has what goes on by rights that peers have: what ends with them, and what is read by them.
+package live
 
 import (
 	"maps"
@@ -6,8 +7,8 @@ import (
 	"sync"
 )
 
-// running is what goes on by rights that were found good. The zero value has nothing.
-type running struct {
+// Runs are what goes on by rights that were found good. The zero value has none. It is safe for concurrent use.
+type Runs struct {
 	mu  sync.Mutex
 	all map[*run]struct{}
 }
@@ -19,8 +20,8 @@ type run struct {
 	once  sync.Once
 }
 
-// add enters a run, until stop. If its right does not hold any more, it ends at once.
-func (r *running) add(holds func() bool, end func()) (stop func()) {
+// Add enters a run, until stop. If its right does not hold any more, it ends at once.
+func (r *Runs) Add(holds func() bool, end func()) (stop func()) {
 	x := &run{holds: holds, end: end}
 	r.mu.Lock()
 	if r.all == nil {
@@ -36,8 +37,8 @@ func (r *running) add(holds func() bool, end func()) (stop func()) {
 	}
 }
 
-// recheck ends all runs whose rights do not hold any more.
-func (r *running) recheck() {
+// Recheck ends all runs whose rights do not hold any more.
+func (r *Runs) Recheck() {
 	r.mu.Lock()
 	all := slices.Collect(maps.Keys(r.all))
 	r.mu.Unlock()
