@@ -131,7 +131,7 @@ func run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 	defer d.closeHost()
 	d.client = remote.NewClient(d.host, d.host.ID(), d.tickets, time.Now)
 	d.lan, err = lan.New(lan.Config{
-		Config: cfg, Key: d.key, Host: d.host, Offers: d.offers, Client: d.client, Tickets: d.tickets, Log: log, Started: d.started,
+		Config: cfg, Key: d.key, Host: d.host, Offers: d.offers, Client: d.client, Tickets: d.tickets, Log: log, Started: d.started, Clash: d.Book.Clash,
 		Hello: func(to peer.ID) *sharepb.Hello { return d.porter.Hello(to) },
 	})
 	if err != nil {

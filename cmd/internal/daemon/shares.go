@@ -58,6 +58,11 @@ func (d *daemon) ShareAdd(ctx context.Context, add control.ShareAdd) (control.Sh
 		return control.Share{}, err
 	}
 	s, err = d.offers.Registry.Add(s, sec, time.Now())
+	for _, right := range []share.Right{share.Read, share.Full} {
+		if err == nil && s.Slots.Of(right) == registry.ModePassword {
+			d.Book.Password(s, right, true)
+		}
+	}
 	return d.shareOf(ctx, s), err
 }
 
@@ -150,6 +155,7 @@ func (d *daemon) ShareSet(ctx context.Context, name string, set control.ShareSet
 // slotChange is a new state of a slot.
 type slotChange struct {
 	right  share.Right
+	was    registry.Mode
 	mode   registry.Mode
 	secret registry.Secret
 	none   bool // it is in that state already
@@ -157,7 +163,7 @@ type slotChange struct {
 
 // slotChange checks what is to become of a slot, and makes the secret for it.
 func (d *daemon) slotChange(s registry.Share, right share.Right, slot control.Slot) (slotChange, error) {
-	c := slotChange{right: right}
+	c := slotChange{right: right, was: s.Slots.Of(right)}
 	bad := func(what, hint string) (slotChange, error) {
 		return c, &peer.Error{Op: "share", Path: string(s.Name), Kind: peer.Usage, Err: errors.New("the " + right.String() + " right " + what), Hint: hint}
 	}
@@ -169,12 +175,12 @@ func (d *daemon) slotChange(s registry.Share, right share.Right, slot control.Sl
 	if err != nil {
 		return c, err
 	}
-	switch was := s.Slots.Of(right); {
+	switch {
 	case slot.Password != "" && c.mode != registry.ModePassword:
 		return bad("has a password but is not by password", "set --"+right.String()+" password")
 	case slot.Password != "":
 		err = d.offers.CheckPassword(p, &s, slotOf(right))
-	case c.mode == was:
+	case c.mode == c.was:
 		c.none = true
 		return c, nil
 	case c.mode == registry.ModePassword:
@@ -189,6 +195,9 @@ func (d *daemon) slotChange(s registry.Share, right share.Right, slot control.Sl
 func (d *daemon) setSecret(id share.ID, c slotChange) (registry.Share, error) {
 	s, err := d.offers.Registry.SetSecret(id, c.right, c.secret, c.mode, time.Now())
 	d.throttle.Forget(id)
+	if set := c.mode == registry.ModePassword; err == nil && (set || c.was == registry.ModePassword) {
+		d.Book.Password(s, c.right, set)
+	}
 	return s, err
 }
 

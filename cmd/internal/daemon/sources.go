@@ -51,6 +51,7 @@ func (d *daemon) fetch(ctx context.Context, at place, limit int64, o fetch.Optio
 		o.Sources.Addrs = d.host.Addrs
 	}
 	o.Pace = d.pace(limit)
+	o.Progress = d.Book.Judging(o.Progress, at.Label(), id)
 	d.shelf.Know(seed.Share{Owner: owner, ID: transfer.ShareID(id)}, at.Access.Name)
 	return fetch.New(ctx, fetch.Source{
 		Opener: d.host, Peer: owner, Share: transfer.ShareID(id), Label: at.Label(),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ type Book struct {
 	log  *slog.Logger
 	dir  string
 	book *journal.Log
+	seen *seen
 
 	mu   sync.RWMutex
 	name func(peer.ID) peer.Name // what a peer calls itself
@@ -46,7 +48,11 @@ func Open(dir string, key crypto.PrivKey, offers *offer.Offers, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	b := &Book{log: log, dir: dir, book: book, addr: make(map[peer.ID]string), name: func(id peer.ID) peer.Name { return peer.Name(peer.Short(id)) }}
+	before, err := openSeen(filepath.Join(dir, "seen"))
+	if err != nil {
+		log.Warn("the peers that were here before are met as if for the first time", "err", err)
+	}
+	b := &Book{log: log, dir: dir, book: book, seen: before, addr: make(map[peer.ID]string), name: func(id peer.ID) peer.Name { return peer.Name(peer.Short(id)) }}
 	book.Add(audit.Event{Kind: audit.KindStart, Result: audit.OK})
 	offers.Hooks = offer.Hooks{Changed: b.changed, Noticed: b.noticed, Braked: b.braked}
 	offers.Registry.OnChange(b.shares)
@@ -65,14 +71,52 @@ func (b *Book) Meet(h *host.Host, name func(peer.ID) peer.Name) {
 			text = ip.String()
 		}
 		b.mu.Lock()
-		defer b.mu.Unlock()
 		b.addr[id] = text
+		b.mu.Unlock()
+		b.met(id)
 	})
 	h.OnDisconnect(func(id peer.ID) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		delete(b.addr, id)
 	})
+}
+
+// met writes down a peer that proved its ID here for the first time.
+func (b *Book) met(id peer.ID) {
+	first, err := b.seen.first(id)
+	if err != nil {
+		b.log.Debug("a peer will be met as if for the first time again", "err", err)
+	}
+	if first {
+		b.about(id, audit.Event{Kind: audit.KindPeerSeen, Result: audit.OK})
+	}
+}
+
+// Clash writes down that a peer proved that it calls itself like another that did, which may be this one.
+func (b *Book) Clash(id, other peer.ID) {
+	b.about(id, audit.Event{Kind: audit.KindPeerClash, Result: peer.Conflict.String(), Why: "another peer has this name: " + other.String()})
+}
+
+// Password writes down that the owner set a password, or took one away.
+func (b *Book) Password(s registry.Share, right share.Right, set bool) {
+	e := audit.Event{Kind: audit.KindPassword, Share: string(s.Name), ShareID: s.ID.String(), Right: right.String(), Epoch: s.Epochs.Of(right), Result: audit.OK, Why: "set"}
+	if !set {
+		e.Why = "taken away"
+	}
+	b.book.Add(e)
+}
+
+// Mounted writes down that what is named by a label was mounted in a place, or is not any more, or could not be.
+func (b *Book) Mounted(label, at, why string, err error) {
+	b.book.Add(audit.Event{Kind: audit.KindMount, Share: label, To: at, Result: audit.ResultOf(err), Why: why})
+}
+
+// about adds an event that is of a peer.
+func (b *Book) about(id peer.ID, e audit.Event) {
+	e.Peer = id
+	e.Name, e.Addr = b.who(id)
+	b.book.Add(e)
 }
 
 // who is a peer's own word for itself, and where it is connected from.
@@ -209,21 +253,18 @@ func suspended(before, after *registry.Share) (who []peer.ID) {
 
 // resumed writes down that the owner lets a peer write again.
 func (b *Book) resumed(s *registry.Share, who peer.ID) {
-	name, addr := b.who(who)
-	b.book.Add(audit.Event{
-		Kind: audit.KindBrake, Peer: who, Name: name, Addr: addr, Share: string(s.Name), ShareID: s.ID.String(), Result: audit.OK,
-		Why: "the owner lets it write again",
+	b.about(who, audit.Event{
+		Kind: audit.KindBrake, Share: string(s.Name), ShareID: s.ID.String(), Result: audit.OK, Why: "the owner lets it write again",
 	})
 }
 
 // blocked writes down who is blocked.
 func (b *Book) blocked(who peer.ID, blocked bool) {
-	e := audit.Event{Kind: audit.KindPeerBlocked, Peer: who, Result: audit.OK, Why: "blocked"}
+	e := audit.Event{Kind: audit.KindPeerBlocked, Result: audit.OK, Why: "blocked"}
 	if !blocked {
 		e.Why = "blocked no more"
 	}
-	e.Name, e.Addr = b.who(who)
-	b.book.Add(e)
+	b.about(who, e)
 }
 
 // AuditRecords yields what the audit holds.

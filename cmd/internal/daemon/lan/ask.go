@@ -20,6 +20,7 @@ func (l *LAN) Introduce(ctx context.Context, id peer.ID, heard uint64) (serve.In
 	if err != nil {
 		return in, err
 	}
+	l.named(in)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, again := l.intro[id]; again || len(l.intro) < discovery.MaxPeers {

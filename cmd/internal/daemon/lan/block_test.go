@@ -37,7 +37,7 @@ func TestBlocked(t *testing.T) {
 	}
 	l, err := New(Config{
 		Config: cfg, Key: key, Host: h, Offers: offer.New(reg, quiet()), Client: remote.NewClient(h, h.ID(), tickets, time.Now),
-		Tickets: tickets, Hello: func(peer.ID) *sharepb.Hello { return &sharepb.Hello{} }, Log: quiet(), Started: time.Now().Add(-time.Hour),
+		Tickets: tickets, Hello: func(peer.ID) *sharepb.Hello { return &sharepb.Hello{} }, Log: quiet(), Clash: func(peer.ID, peer.ID) {}, Started: time.Now().Add(-time.Hour),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,7 @@ type Config struct {
 	Client  *remote.Client
 	Tickets *remote.Tickets
 	Hello   func(to peer.ID) *sharepb.Hello // what this peer says of itself to another
+	Clash   func(id, other peer.ID)         // told of a peer that proved that it has another's name
 	Log     *slog.Logger
 	Started time.Time // when the daemon did
 }
@@ -55,6 +56,7 @@ type LAN struct {
 	dht    *dht.DHT
 	relays *relay.Relays
 	memory *memory
+	names  names // of those of the workgroup
 	closed sync.Once
 
 	seen sync.Mutex // held while view and host learn of a peer, so that they never differ for long
@@ -77,6 +79,7 @@ func New(cfg Config) (*LAN, error) {
 		cfg: cfg, log: cfg.Log, host: cfg.Host,
 		view: discovery.NewView(cfg.Host.ID(), cfg.Workgroup), intro: make(map[peer.ID]introduced),
 		memory: openMemory(filepath.Join(cfg.State, "peers"), cfg.Log),
+		names:  names{self: cfg.Name, id: cfg.Host.ID(), tell: cfg.Clash},
 	}
 	if cfg.MDNS {
 		l.mdns = mdns.New(mdns.Config{Logger: cfg.Log, Advertise: mdns.Mode(cfg.Advertise)})
@@ -203,6 +206,7 @@ func (l *LAN) disconnected(id peer.ID) {
 
 // forget drops what peers said of themselves.
 func (l *LAN) forget(gone func(peer.ID) bool) {
+	l.names.forget(gone)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	maps.DeleteFunc(l.intro, func(id peer.ID, _ introduced) bool { return gone(id) })
@@ -262,4 +266,14 @@ func (l *LAN) probe(ctx context.Context, addr peer.Addr) (discovery.Sighting, er
 }
 
 // Met takes in a peer that introduced itself to us.
-func (l *LAN) Met(in serve.Introduction) { l.Observe(sighting(in, discovery.Inbound)) }
+func (l *LAN) Met(in serve.Introduction) {
+	l.Observe(sighting(in, discovery.Inbound))
+	l.named(in)
+}
+
+// named takes in what a peer of the workgroup, as it says itself over an authenticated stream, is called.
+func (l *LAN) named(in serve.Introduction) {
+	if in.Workgroup == l.cfg.Workgroup {
+		l.names.says(in.ID, in.Name)
+	}
+}
