@@ -51,7 +51,8 @@ type Put struct {
 	Staged  string // its name in staging, chosen by the caller
 	Path    share.Path
 	Base    Base
-	Parents bool // make the folders above it that are not there
+	Exec    *bool // whether it may be run; nil: as what it replaces may, and a new file may not
+	Parents bool  // make the folders above it that are not there
 	By      By
 }
 
@@ -66,7 +67,7 @@ type Result struct {
 
 // Change is what Options.Changed is told.
 type Change struct {
-	Verb   string // put, rm, mv, cp, mkdir, restore, undo
+	Verb   string // put, rm, mv, cp, mkdir, touch, restore, undo
 	Path   share.Path
 	To     share.Path  // where it was moved, else the root
 	Before share.Entry // what was at the path, of a move at its target; Kind 0 for nothing
@@ -172,7 +173,7 @@ func fail(op string, p share.Path, err error) error {
 		e.Err, e.Hint = inner.Err, inner.Hint
 	}
 	switch {
-	case errors.Is(err, errRoot):
+	case errors.Is(err, errRoot), errors.Is(err, errNoExec):
 		e.Kind = peer.Usage
 	case errors.Is(err, act.ErrMoved), errors.Is(err, act.ErrNotEmpty):
 		e.Kind = peer.Conflict

@@ -14,6 +14,7 @@ import (
 
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/change"
+	"github.com/peerd/peerd/share/change/disk"
 	"github.com/peerd/peerd/share/change/disktest"
 	"github.com/peerd/peerd/share/sharetest"
 )
@@ -63,8 +64,9 @@ type crashHistory struct {
 	disk    *disktest.Mem
 	clock   *clock
 	e       *change.Editor
-	model   map[string]string // acknowledged
-	kept    map[string]string // path@version → content, acknowledged
+	model   map[string]string       // acknowledged
+	kept    map[string]string       // path@version → content, acknowledged
+	touched map[share.Path]disk.Set // what the last change set, which lasts
 	n       int
 	crashes int
 }
@@ -75,6 +77,7 @@ func (h *crashHistory) run(steps int) {
 		if h.r.IntN(4) == 0 {
 			h.disk.CrashAfter(h.r.IntN(40))
 		}
+		h.touched = nil
 		next := h.change()
 		if !h.disk.Crashed() {
 			h.disk.CrashAfter(-1)
@@ -90,6 +93,15 @@ func (h *crashHistory) run(steps int) {
 		}
 		h.open()
 		h.check("after a crash", append(next, next[0])...)
+		for p, set := range h.touched {
+			f, err := h.disk.Open(p.Dir())
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			if st, err := f.Stat(p.Base()); err != nil || !st.ModTime.Equal(*set.ModTime) || st.Exec != *set.Exec {
+				h.t.Errorf("after a crash, %s is %+v, %v, and not %v, %t", p, st, err, *set.ModTime, *set.Exec)
+			}
+		}
 		before := h.disk.Files(true)
 		h.open()
 		if after := h.disk.Files(true); !maps.Equal(before, after) {
@@ -169,7 +181,17 @@ func (h *crashHistory) change() (may []map[string]string) {
 	h.n++
 	by := []change.By{anna, bob, {}}[h.r.IntN(3)]
 	before := maps.Clone(h.model)
-	switch h.r.IntN(8) {
+	switch h.r.IntN(9) {
+	case 8:
+		when := h.clock.Now()
+		set := disk.Set{ModTime: &when, Exec: new(h.r.IntN(2) == 0)}
+		p := sharetest.P(h.t, h.pick(false))
+		res := h.e.Touch(h.t.Context(), p, change.Base{Any: true}, set, by)
+		if res.Err == nil {
+			h.touched = map[share.Path]disk.Set{p: set}
+			h.ack(res, before, "", "")
+		}
+		return []map[string]string{before}
 	case 0, 1, 2, 3:
 		return h.put(before, by)
 	case 4:

@@ -110,6 +110,8 @@ func (e *Editor) Remove(ctx context.Context, p share.Path, base Base, recursive 
 
 var errRoot = errors.New("the share itself stays as it is")
 
+var errNoExec = errors.New("its owner lets nobody make files of this share executable")
+
 // look looks at a path, outside of any group.
 func (e *Editor) look(p share.Path) (disk.Status, error) {
 	g := e.group(context.Background())
@@ -127,21 +129,30 @@ func (e *Editor) remove(ctx context.Context, verb string, p share.Path, base Bas
 	})
 }
 
-func (g *group) planRemove(verb string, p share.Path, base Base, by By, res *Result) (*step, error) {
+// expect looks at what is to be changed, unless it is not what its base says.
+func (g *group) expect(p share.Path, base Base) (disk.Status, error) {
 	if p.IsRoot() {
-		return nil, errRoot
+		return disk.Status{}, errRoot
 	}
 	now, err := g.stat(p)
+	switch {
+	case err != nil:
+		return now, err
+	case now.Kind == 0:
+		return now, &peer.Error{Kind: peer.NotFound}
+	case !base.fits(now.Version):
+		return now, conflict(p, act.ErrMoved)
+	}
+	return now, nil
+}
+
+func (g *group) planRemove(verb string, p share.Path, base Base, by By, res *Result) (*step, error) {
+	now, err := g.expect(p, base)
 	if err != nil {
 		return nil, err
 	}
 	s := planned(history.Record{Verb: verb, Act: history.Take, Path: p, By: by, Before: now.Entry}, res)
-	switch {
-	case now.Kind == 0:
-		return nil, &peer.Error{Kind: peer.NotFound}
-	case !base.fits(now.Version):
-		return nil, conflict(p, act.ErrMoved)
-	case now.Kind == share.Dir:
+	if now.Kind == share.Dir {
 		s.Act = history.Rmdir
 	}
 	g.add(s)
@@ -243,6 +254,29 @@ func (r *remover) flush() bool {
 	return err == nil
 }
 
+// Touch sets the time of a file or folder, and whether a file may be run. Nothing is done where all is so already, or where the base
+// does not fit.
+func (e *Editor) Touch(ctx context.Context, p share.Path, base Base, set disk.Set, by By) Result {
+	return e.one(ctx, "touch", p, func(g *group, res *Result) (*step, error) {
+		now, err := g.expect(p, base)
+		switch {
+		case err != nil:
+			return nil, err
+		case set.Exec != nil && now.Kind != share.File:
+			return nil, &peer.Error{Kind: peer.Usage, Err: errors.New("a folder is not run")}
+		case set.Exec != nil && *set.Exec && e.opt.Limits().NoExec:
+			return nil, errNoExec
+		case (set.ModTime == nil || set.ModTime.Equal(now.ModTime)) && (set.Exec == nil || *set.Exec == now.Exec):
+			*res = Result{Entry: now.Entry, Before: now.Version}
+			return nil, nil
+		}
+		s := planned(history.Record{Verb: "touch", Act: history.Touch, Path: p, By: by, Node: now.Node, Before: now.Entry}, res)
+		s.Set = set
+		g.add(s)
+		return s, nil
+	})
+}
+
 // Move gives a file or folder another path in the share. A file that is there becomes a version; a folder goes where nothing is.
 // Where a base does not fit, nothing is done.
 func (e *Editor) Move(ctx context.Context, from, to share.Path, base, toBase Base, by By) Result {
@@ -251,20 +285,15 @@ func (e *Editor) Move(ctx context.Context, from, to share.Path, base, toBase Bas
 
 func (e *Editor) move(ctx context.Context, verb string, from, to share.Path, base, toBase Base, parents bool, by By) Result {
 	return e.one(ctx, verb, from, func(g *group, res *Result) (*step, error) {
-		if from.IsRoot() || to.IsRoot() {
+		if to.IsRoot() {
 			return nil, errRoot
 		}
 		if _, inside := to.Below(from); inside {
 			return nil, &peer.Error{Path: to.String(), Kind: peer.Usage, Err: errors.New("it can't be moved into itself")}
 		}
-		now, err := g.stat(from)
-		switch {
-		case err != nil:
+		now, err := g.expect(from, base)
+		if err != nil {
 			return nil, err
-		case now.Kind == 0:
-			return nil, &peer.Error{Kind: peer.NotFound}
-		case !base.fits(now.Version):
-			return nil, conflict(from, act.ErrMoved)
 		}
 		if err := g.parents(to.Dir(), parents, verb, by); err != nil {
 			return nil, err

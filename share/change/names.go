@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -126,7 +124,7 @@ func (g *group) beside(p share.Path, by By, now time.Time) (share.Path, error) {
 		return p, err
 	}
 	for n := 1; n < 1000; n++ {
-		name := conflictName(p.Base(), by.Name, now, n)
+		name := share.ConflictName(p.Base(), by.Name, now, n)
 		if _, taken := names[share.FoldKey(name)]; taken {
 			continue
 		}
@@ -137,43 +135,4 @@ func (g *group) beside(p share.Path, by By, now time.Time) (share.Path, error) {
 		return q, g.free(q, "")
 	}
 	return p, conflict(p, errors.New("it has too many conflict copies"))
-}
-
-// conflictName is the name of the n-th copy of a moment.
-func conflictName(name string, who peer.Name, now time.Time, n int) string {
-	note := clean(string(who))
-	if note == "" {
-		note = "owner"
-	}
-	note = " (conflict " + note + " " + now.UTC().Format("2006-01-02 15.04.05")
-	if n > 1 {
-		note += " " + strconv.Itoa(n)
-	}
-	note += ")"
-	name = clean(name)
-	stem, ext := name, ""
-	if i := strings.LastIndexByte(name, '.'); i > 0 && len(name)-i <= 32 {
-		stem, ext = name[:i], name[i:]
-	}
-	room := share.MaxComponent - len(note) - len(ext)
-	for len(stem) > room {
-		_, size := utf8.DecodeLastRuneInString(stem)
-		stem = stem[:len(stem)-size]
-	}
-	out := norm.NFC.String(stem + note + ext)
-	if share.CheckCreate(out) != nil {
-		return "file" + note
-	}
-	return out
-}
-
-// clean drops what no peer may put into a name.
-func clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if strings.ContainsRune(`<>:"|?*/\`, r) {
-			return '_'
-		}
-		return r
-	}, s)
-	return strings.TrimRight(s, ". ")
 }

@@ -1,10 +1,8 @@
 package change
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
@@ -154,8 +152,11 @@ func (g *group) planPut(p *put) (*step, error) {
 	if there && now.Kind != share.File {
 		return nil, conflict(p.Path, errNoFile)
 	}
+	if p.Exec != nil && *p.Exec && g.e.opt.Limits().NoExec {
+		p.Exec = nil
+	}
 	fits := p.Base.fits(now.Version)
-	if there && p.same == now.Version && (!fits || staged.ModTime.Equal(now.ModTime)) {
+	if there && p.same == now.Version && (!fits || staged.ModTime.Equal(now.ModTime) && (p.Exec == nil || *p.Exec == now.Exec)) {
 		*p.res = Result{Entry: now.Entry, Before: now.Version}
 		return nil, stage.Remove(p.Staged)
 	}
@@ -180,6 +181,9 @@ func (g *group) planPut(p *put) (*step, error) {
 		if err := g.free(p.Path, ""); err != nil {
 			return nil, err
 		}
+	}
+	if p.Exec != nil {
+		perm = disk.Executable(perm, *p.Exec)
 	}
 	if err := stage.Settle(p.Staged, perm); err != nil {
 		return nil, err
@@ -229,7 +233,7 @@ func compareOne(ctx context.Context, stage, dir disk.Folder, p *put) (same trans
 		return same
 	}
 	defer y.Close()
-	if !equal(ctx, x, y, a.Size) {
+	if !disk.Same(ctx, x, y, a.Size) {
 		return same
 	}
 	if e, err := y.Entry(); err == nil && e.Version == b.Version {
@@ -238,24 +242,6 @@ func compareOne(ctx context.Context, stage, dir disk.Folder, p *put) (same trans
 	return same
 }
 
-func equal(ctx context.Context, a, b io.ReaderAt, size int64) bool {
-	const piece = 256 << 10
-	x, y := make([]byte, min(size, piece)), make([]byte, min(size, piece))
-	for off := int64(0); off < size; off += piece {
-		n := min(piece, size-off)
-		if ctx.Err() != nil || !full(a, x[:n], off) || !full(b, y[:n], off) || !bytes.Equal(x[:n], y[:n]) {
-			return false
-		}
-	}
-	return true
-}
-
-func full(r io.ReaderAt, b []byte, off int64) bool {
-	n, err := r.ReadAt(b, off)
-	return n == len(b) && (err == nil || errors.Is(err, io.EOF))
-}
-
 // errCompare says that what is at a path came there after the comparison: whether it is the same has to be found out first.
 var errCompare = errors.New("it was not compared")
-
 var errNoFile = errors.New("something that is no file is in the way")

@@ -18,6 +18,7 @@ type Limits struct {
 	Bytes     int64 // of its files as they are now, which whoever watches the share knows
 	Reserve   int64 // bytes of the disk that stay free; 0: the smaller of 1 GiB and a twentieth of the disk, negative: none
 	Retention Retention
+	NoExec    bool // nobody makes a file executable
 }
 
 // Room reports whether there is room for so many bytes more, before anything is fetched. If not, the error is a [peer.Full]
@@ -30,13 +31,9 @@ func (e *Editor) Room(ctx context.Context, need int64) error {
 func (e *Editor) room(ctx context.Context, add, grow, keep int64) error {
 	l := e.opt.Limits()
 	free, total, known := e.disk.Space()
-	reserve := l.Reserve
-	if reserve == 0 {
-		reserve = min(1<<30, total/20)
-	}
-	if known && grow > 0 && free-add < max(0, reserve) {
+	if spare := l.spare(total); known && grow > 0 && free-add < spare {
 		return &peer.Error{Kind: peer.Full, Err: fmt.Errorf("it needs %d bytes, and of the %d that are free on the owner's disk %d are kept in reserve",
-			add, free, max(0, reserve)), Hint: "make room there and try again"}
+			add, free, spare), Hint: "make room there and try again"}
 	}
 	if l.MaxBytes > 0 && grow > 0 {
 		old, _, err := e.history.Usage(ctx)
@@ -52,6 +49,34 @@ func (e *Editor) room(ctx context.Context, add, grow, keep int64) error {
 		return e.history.Room(ctx, keep, e.versionLimit(l, total), l.Retention)
 	}
 	return nil
+}
+
+// spare is how many bytes of a disk of a size stay free.
+func (l Limits) spare(disk int64) int64 {
+	if l.Reserve == 0 {
+		return min(1<<30, disk/20)
+	}
+	return max(0, l.Reserve)
+}
+
+// Space is how many bytes the share may hold, with what else is on its disk unless it has a limit of its own, and how many more; both
+// are 0 where the system does not tell.
+func (e *Editor) Space(ctx context.Context) (total, free int64, err error) {
+	l := e.opt.Limits()
+	free, total, known := e.disk.Space()
+	if !known {
+		return 0, 0, nil
+	}
+	free = max(0, free-l.spare(total))
+	if l.MaxBytes > 0 {
+		old, _, err := e.history.Usage(ctx)
+		if err != nil {
+			return 0, 0, fail("look for room", share.Path{}, err)
+		}
+		free = min(free, max(0, l.MaxBytes-l.Bytes-old))
+		total = min(total, l.Bytes+old+free)
+	}
+	return total, free, nil
 }
 
 func (e *Editor) versionLimit(l Limits, total int64) int64 {

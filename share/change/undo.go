@@ -129,7 +129,13 @@ func (u *undo) makeWay(p share.Path) bool {
 // moveFile moves a file back to p, once what is in its way has been moved.
 func (u *undo) moveFile(p share.Path, ms rewind.Moves) bool {
 	w := u.want[p]
-	if w.From != rewind.There || u.busy[p] || w.Path == p {
+	if w.From != rewind.There || u.busy[p] {
+		return true
+	}
+	if w.Path == p { // it stays, as the peer left it
+		if _, ok := u.now[p]; !ok {
+			u.now[p] = w.Left
+		}
 		return true
 	}
 	u.busy[p] = true

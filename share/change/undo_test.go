@@ -5,11 +5,13 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share/change"
+	"github.com/peerd/peerd/share/change/disk"
 )
 
 func (r *rig) undo(who change.By, since time.Time) (conflicts int) {
@@ -38,28 +40,47 @@ func (r *rig) rm(path string, by change.By) {
 	}
 }
 
+// touch makes a file executable, and moves the time of a file or folder.
+func (r *rig) touch(path string, by change.By) change.Result {
+	r.Helper()
+	when, set := r.clock.Now(), disk.Set{}
+	set.ModTime = &when
+	if _, file := r.disk.Files(false)[path]; file {
+		set.Exec = new(true)
+	}
+	return r.ok(r.e.Touch(r.Context(), r.p(path), anyBase, set, by))
+}
+
 // TestUndo (6) undoes what one peer did, in ways that get into each other's way.
 func TestUndo(t *testing.T) {
 	for name, do := range map[string]func(r *rig){
-		"overwritten":          func(r *rig) { r.put("a", "x", anyBase, bob); r.put("a", "y", anyBase, bob) },
-		"removed":              func(r *rig) { r.rm("d", bob) },
-		"removed and new":      func(r *rig) { r.rm("a", bob); r.put("a", "x", anyBase, bob) },
-		"created":              func(r *rig) { r.put("n/e/w", "x", anyBase, bob); r.put("n/f", "x", anyBase, bob) },
-		"created and gone":     func(r *rig) { r.put("new", "x", anyBase, bob); r.rm("new", bob) },
-		"moved":                func(r *rig) { r.mv("a", "d/z", bob) },
-		"moved over":           func(r *rig) { r.mv("a", "b", bob) },
-		"moved twice":          func(r *rig) { r.mv("a", "m", bob); r.mv("m", "d/m", bob) },
-		"moved there and back": func(r *rig) { r.mv("a", "m", bob); r.mv("m", "a", bob) },
-		"swapped":              func(r *rig) { r.mv("a", "t", bob); r.mv("b", "a", bob); r.mv("t", "b", bob) },
-		"shifted":              func(r *rig) { r.mv("b", "c", bob); r.mv("a", "b", bob); r.put("a", "new", anyBase, bob) },
-		"encrypted in place":   func(r *rig) { r.put("a", "x", anyBase, bob); r.mv("a", "a.locked", bob) },
-		"encrypted beside":     func(r *rig) { r.put("a.locked", "x", anyBase, bob); r.rm("a", bob) },
-		"folder moved":         func(r *rig) { r.mv("d", "g", bob) },
-		"folder moved, inside": func(r *rig) { r.put("d/x", "1", anyBase, bob); r.mv("d", "g", bob); r.put("g/x", "2", anyBase, bob) },
-		"folder replaced":      func(r *rig) { r.mv("d", "g", bob); r.put("d/x", "other", anyBase, bob) },
-		"folders swapped":      func(r *rig) { r.mv("d", "t", bob); r.mv("empty", "d", bob); r.mv("t", "empty", bob) },
-		"copied":               func(r *rig) { r.ok(r.e.Copy(r.Context(), r.p("a"), r.p("copy"), change.Base{}, bob)) },
-		"made":                 func(r *rig) { r.ok(r.e.Mkdir(r.Context(), r.p("n/e/w"), true, bob)) },
+		"overwritten":           func(r *rig) { r.put("a", "x", anyBase, bob); r.put("a", "y", anyBase, bob) },
+		"removed":               func(r *rig) { r.rm("d", bob) },
+		"removed and new":       func(r *rig) { r.rm("a", bob); r.put("a", "x", anyBase, bob) },
+		"created":               func(r *rig) { r.put("n/e/w", "x", anyBase, bob); r.put("n/f", "x", anyBase, bob) },
+		"created and gone":      func(r *rig) { r.put("new", "x", anyBase, bob); r.rm("new", bob) },
+		"moved":                 func(r *rig) { r.mv("a", "d/z", bob) },
+		"moved over":            func(r *rig) { r.mv("a", "b", bob) },
+		"moved twice":           func(r *rig) { r.mv("a", "m", bob); r.mv("m", "d/m", bob) },
+		"moved there and back":  func(r *rig) { r.mv("a", "m", bob); r.mv("m", "a", bob) },
+		"swapped":               func(r *rig) { r.mv("a", "t", bob); r.mv("b", "a", bob); r.mv("t", "b", bob) },
+		"shifted":               func(r *rig) { r.mv("b", "c", bob); r.mv("a", "b", bob); r.put("a", "new", anyBase, bob) },
+		"encrypted in place":    func(r *rig) { r.put("a", "x", anyBase, bob); r.mv("a", "a.locked", bob) },
+		"encrypted beside":      func(r *rig) { r.put("a.locked", "x", anyBase, bob); r.rm("a", bob) },
+		"folder moved":          func(r *rig) { r.mv("d", "g", bob) },
+		"folder moved, inside":  func(r *rig) { r.put("d/x", "1", anyBase, bob); r.mv("d", "g", bob); r.put("g/x", "2", anyBase, bob) },
+		"folder replaced":       func(r *rig) { r.mv("d", "g", bob); r.put("d/x", "other", anyBase, bob) },
+		"folders swapped":       func(r *rig) { r.mv("d", "t", bob); r.mv("empty", "d", bob); r.mv("t", "empty", bob) },
+		"touched":               func(r *rig) { r.touch("a", bob); r.touch("d/e", bob) },
+		"overwritten, touched":  func(r *rig) { r.put("a", "x", anyBase, bob); r.touch("a", bob) },
+		"touched, overwritten":  func(r *rig) { r.touch("a", bob); r.put("a", "x", anyBase, bob) },
+		"created, touched":      func(r *rig) { r.put("new", "x", anyBase, bob); r.touch("new", bob) },
+		"moved, touched":        func(r *rig) { r.mv("a", "m", bob); r.touch("m", bob); r.mv("m", "n", bob) },
+		"moved over, touched":   func(r *rig) { r.mv("a", "b", bob); r.touch("b", bob) },
+		"touched, removed":      func(r *rig) { r.touch("a", bob); r.rm("a", bob) },
+		"folder touched, moved": func(r *rig) { r.touch("d", bob); r.touch("d/x", bob); r.mv("d", "g", bob); r.touch("g/x", bob) },
+		"copied":                func(r *rig) { r.ok(r.e.Copy(r.Context(), r.p("a"), r.p("copy"), change.Base{}, bob)) },
+		"made":                  func(r *rig) { r.ok(r.e.Mkdir(r.Context(), r.p("n/e/w"), true, bob)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachRig(t, func(r *rig) {
@@ -135,7 +156,10 @@ func TestUndoRandom(t *testing.T) {
 				break
 			}
 			from := all[rnd.IntN(len(all))]
-			switch rnd.IntN(6) {
+			switch rnd.IntN(7) {
+			case 6:
+				did = append(did, "touch "+from)
+				r.touch(strings.TrimSuffix(from, "/"), bob)
 			case 0, 1:
 				to := files[rnd.IntN(len(files))]
 				did = append(did, "put "+to)

@@ -290,6 +290,31 @@ func (f kernelFolder) Settle(name string, perm fs.FileMode) error {
 	return changeFailure(err)
 }
 
+func (f kernelFolder) Touch(name string, set disk.Set) error {
+	file, st, err := f.regular(name)
+	if errors.Is(err, tree.ErrIsDir) {
+		var fd int
+		if fd, err = openIn2(f.fd(), name); err == nil {
+			file = os.NewFile(uintptr(fd), name)
+		}
+	}
+	if err != nil {
+		return changeFailure(err)
+	}
+	defer file.Close()
+	if perm := st.Mode.Perm(); st.Mode.IsRegular() && set.Exec != nil && disk.Executable(perm, *set.Exec) != perm {
+		err = file.Chmod(disk.Executable(perm, *set.Exec))
+	}
+	if err == nil && set.ModTime != nil {
+		when := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(set.ModTime.UnixNano())}
+		err = unix.UtimesNanoAt(f.fd(), name, when, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err == nil {
+		err = f.disk.touch(int(file.Fd()))
+	}
+	return changeFailure(err)
+}
+
 func (f kernelFolder) Rename(name string, to disk.Folder, toName string, how disk.How) error {
 	t := to.(kernelFolder)
 	var flags uint

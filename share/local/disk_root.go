@@ -260,6 +260,36 @@ func (f *rootFolder) Settle(name string, perm fs.FileMode) error {
 	return changeFailure(err)
 }
 
+func (f *rootFolder) Touch(name string, set disk.Set) error {
+	info, st, err := tree.Look(f.sub, name)
+	if err == nil {
+		err = st.Check()
+	}
+	if err != nil {
+		return changeFailure(err)
+	}
+	if perm := info.Mode().Perm(); !info.IsDir() && set.Exec != nil && runtime.GOOS != "windows" && disk.Executable(perm, *set.Exec) != perm {
+		file, err := tree.OpenIn(f.sub, name)
+		if err != nil {
+			return changeFailure(err)
+		}
+		err = file.Chmod(disk.Executable(perm, *set.Exec))
+		if cerr := file.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			return changeFailure(err)
+		}
+	}
+	if set.ModTime != nil {
+		err = f.top.Chtimes(f.at(name), time.Time{}, *set.ModTime)
+	}
+	if err == nil {
+		f.disk.touch(f.at(name), !info.IsDir())
+	}
+	return changeFailure(err)
+}
+
 func (f *rootFolder) Rename(name string, to disk.Folder, toName string, how disk.How) error {
 	if how == disk.Exchange {
 		return errors.ErrUnsupported

@@ -22,6 +22,7 @@ const (
 	VersionsCount = "versions-count"
 	VersionsShare = "versions-share"
 	BrakeName     = "brake"
+	Exec          = "exec"
 )
 
 // What holds where nothing is set.
@@ -60,6 +61,7 @@ type Settings struct {
 	Count     int           // versions of one path; or Unlimited
 	Share     int           // percent of the disk that versions may take
 	Brake     Brake
+	NoExec    bool // peers make no file executable
 }
 
 // Brake is when a peer changes too much at once: more than Files, and more than Percent of the share's, within Window.
@@ -106,7 +108,7 @@ func or[T comparable](v, def T) T {
 
 // Names are all names of settings.
 func Names() []string {
-	return []string{Quota, PeerQuota, Reserve, VersionsAge, VersionsCount, VersionsShare, BrakeName}
+	return []string{Quota, PeerQuota, Reserve, VersionsAge, VersionsCount, VersionsShare, BrakeName, Exec}
 }
 
 // Words that stand in place of a value.
@@ -114,6 +116,8 @@ const (
 	wordDefault = "default"
 	wordNone    = "none"
 	wordOff     = "off"
+	wordKeep    = "keep"
+	wordNever   = "never"
 )
 
 // Set sets one setting to what its text form says, or to its default by the word "default".
@@ -137,6 +141,8 @@ func (s *Settings) Set(name, text string) error {
 		}
 	case BrakeName:
 		s.Brake, err = parseBrake(text)
+	case Exec:
+		s.NoExec, err = parseExec(text)
 	default:
 		err = errors.New("there is no such setting")
 	}
@@ -152,6 +158,7 @@ func (s Settings) Texts() map[string]string {
 	for name, text := range map[string]string{
 		Quota: bytesText(s.Quota), PeerQuota: bytesText(s.PeerQuota), Reserve: bytesText(s.Reserve),
 		VersionsAge: durationText(s.Age), VersionsCount: countText(s.Count), VersionsShare: percentText(s.Share), BrakeName: s.Brake.text(),
+		Exec: map[bool]string{true: wordNever}[s.NoExec],
 	} {
 		if text != "" {
 			out[name] = text
@@ -203,6 +210,16 @@ func parseBrake(text string) (Brake, error) {
 	return Brake{Files: files, Percent: percent, Window: window}, err
 }
 
+func parseExec(text string) (never bool, err error) {
+	switch text {
+	case wordNever:
+		return true, nil
+	case wordKeep, wordDefault:
+		return false, nil
+	}
+	return false, errors.New("it is no such word")
+}
+
 func hint(name string) string {
 	switch name {
 	case Quota, PeerQuota:
@@ -215,6 +232,8 @@ func hint(name string) string {
 		return `write a number from 1 to 100000, or "none", or "default"`
 	case VersionsShare:
 		return `write a part of the disk as 10%, from 1% to 100%, or "default"`
+	case Exec:
+		return `write "keep", so that peers may make files executable, or "never"`
 	case BrakeName:
 		return `write FILES,PERCENT,TIME as in 100,20%,5m, or "off", or "default"`
 	}

@@ -40,6 +40,9 @@ func TestSet(t *testing.T) {
 		{BrakeName, "1,1%,90s", Settings{Brake: Brake{Files: 1, Percent: 1, Window: 90 * time.Second}}, ""},
 		{BrakeName, "off", Settings{Brake: Brake{Off: true}}, ""},
 		{BrakeName, "default", Settings{}, "-"},
+		{Exec, "never", Settings{NoExec: true}, ""},
+		{Exec, "keep", Settings{}, "-"},
+		{Exec, "default", Settings{}, "-"},
 	} {
 		var s Settings
 		if err := s.Set(tc.name, tc.text); err != nil || s != tc.want {
@@ -66,6 +69,7 @@ func TestSetRefuses(t *testing.T) {
 		VersionsCount: {"", "0", "-1", "+1", "01", "1.0", "100001", "7%"},
 		VersionsShare: {"", "0%", "101%", "10", "%", "1.5%", "none", "-1%"},
 		BrakeName:     {"", "100", "100,20%", "100,20%,5m,1", "0,20%,5m", "100,0%,5m", "100,20,5m", "100,20%,9s", "100,20%,25h", "100, 20%,5m", "none", "on"},
+		Exec:          {"", "none", "off", "Never", "never "},
 		"colour":      {"red", "default"},
 		"":            {""},
 	} {
@@ -106,7 +110,7 @@ func TestDefaults(t *testing.T) {
 // FuzzSet: what is taken is written so that it means the same.
 func FuzzSet(f *testing.F) {
 	for _, name := range Names() {
-		for _, text := range []string{"10G", "1000001B", "52w", "7", "10%", "100,20%,5m", "off", "none", "default"} {
+		for _, text := range []string{"10G", "1000001B", "52w", "7", "10%", "100,20%,5m", "off", "none", "never", "default"} {
 			f.Add(name, text)
 		}
 	}

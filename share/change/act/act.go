@@ -16,6 +16,7 @@ import (
 type Step struct {
 	history.Record
 	How disk.How // how it is placed if nothing is replaced
+	Set disk.Set // what is touched
 	Err error    // why it was not made
 }
 
@@ -122,6 +123,8 @@ func (m *maker) make(s *Step) error {
 		return err
 	case history.Take:
 		return m.take(s, in, name)
+	case history.Touch:
+		return touch(s, in, name)
 	}
 	from, fromName, err := m.source(s.Record)
 	if err != nil {
@@ -164,6 +167,21 @@ func moved(err error) error {
 		return ErrMoved
 	}
 	return err
+}
+
+// touch sets times and bits of what is still what it was.
+func touch(s *Step, in disk.Folder, name string) error {
+	st, err := in.Stat(name)
+	if err == nil && st.Version != s.Before.Version {
+		err = ErrMoved
+	}
+	if err == nil {
+		err = in.Touch(name, s.Set)
+	}
+	if err == nil {
+		s.After, err = entryAt(in, name, s.Path)
+	}
+	return moved(err)
 }
 
 // take makes a version of a file.

@@ -75,6 +75,8 @@ func (m *maker) finish(r *history.Record) (done bool, err error) {
 		return !there, err
 	case history.Mkdir:
 		done, err = has(in, r.Path.Base())
+	case history.Touch:
+		done, err = touched(r, in)
 	default:
 		done, err = m.finishPlace(r, in)
 	}
@@ -95,6 +97,17 @@ func has(in disk.Folder, name string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// touched reports whether something about a file or folder was set, perhaps by half. What changed in another way as well is none of
+// ours.
+func touched(r *history.Record, in disk.Folder) (bool, error) {
+	there, err := has(in, r.Path.Base())
+	if !there || err != nil {
+		return false, err
+	}
+	st, err := in.Stat(r.Path.Base())
+	return err == nil && st.Node == r.Node && st.Size == r.Before.Size && st.Version != r.Before.Version, err
 }
 
 // kept reports whether the version of a change is there.

@@ -48,6 +48,9 @@ type Folder interface {
 	Copy(ctx context.Context, name string, to Folder, toName string) (Status, error)
 	// Settle gives a regular file its mode, and has the next Sync write its bytes.
 	Settle(name string, perm fs.FileMode) error
+	// Touch sets a file's or folder's time, and whether a file may be run, which it may by those that may read it. No bit but the
+	// permissions is left on a file whose bits change.
+	Touch(name string, set Set) error
 	// Rename gives a file or folder another name, in this or another folder of the disk.
 	Rename(name string, to Folder, toName string, how How) error
 	// Remove removes a file, and nothing but a file.
@@ -69,6 +72,21 @@ const (
 	Exchange            // it gets the old name, in one step; errors.ErrUnsupported where there is no such step
 	Recase              // it is the same file by a name that the disk takes for the same
 )
+
+// Set is what a touch sets; what is nil stays.
+type Set struct {
+	ModTime *time.Time
+	Exec    *bool // of a file
+}
+
+// Executable is a file's permissions when those that may read it may run it as well, or when nobody may.
+func Executable(perm fs.FileMode, exec bool) fs.FileMode {
+	perm &^= 0o111
+	if exec {
+		perm |= perm & 0o444 >> 2
+	}
+	return perm
+}
 
 // Status is what a disk tells of a name.
 type Status struct {

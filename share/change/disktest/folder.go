@@ -158,6 +158,23 @@ func (f memFolder) Settle(name string, perm fs.FileMode) error {
 	return f.m.do(op{kind: "mode", dir: f.id, id: id, node: inode{perm: perm}})
 }
 
+func (f memFolder) Touch(name string, set disk.Set) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	id, n, err := f.look(name)
+	if err != nil {
+		return err
+	}
+	next := inode{perm: n.perm, mtime: n.mtime}
+	if set.ModTime != nil {
+		next.mtime = *set.ModTime
+	}
+	if set.Exec != nil && !n.dir {
+		next.perm = disk.Executable(n.perm, *set.Exec)
+	}
+	return f.m.do(op{kind: "touch", dir: f.id, id: id, node: next})
+}
+
 func (f memFolder) Rename(name string, to disk.Folder, toName string, how disk.How) error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()

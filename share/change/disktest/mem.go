@@ -64,7 +64,7 @@ func (t tree) clone() tree {
 
 // op is one change of names.
 type op struct {
-	kind     string // make, move, swap, drop, mode
+	kind     string // make, move, swap, drop, mode, touch
 	dir, to  uint64
 	name, as string
 	id, with uint64 // what had the names
@@ -113,6 +113,13 @@ func (t tree) apply(o op, tick int64) bool {
 			return false
 		}
 		t[o.id].perm = o.node.perm
+	case "touch":
+		n := t[o.id]
+		if n == nil {
+			return false
+		}
+		n.perm, n.mtime, n.ctime = o.node.perm, o.node.mtime, tick
+		return true
 	}
 	d.ctime = tick
 	return true

@@ -30,7 +30,7 @@ func Run(t *testing.T, maker func(t *testing.T) Fixture) {
 		test func(*testing.T, Fixture)
 	}{
 		{"Open", testOpen}, {"Own", testOwn}, {"Stat", testStat}, {"Create", testCreate}, {"Copy", testCopy}, {"Fresh", testFresh},
-		{"Exchange", testExchange}, {"Remove", testRemove}, {"Settle", testSettle}, {"Folders", testFolders},
+		{"Exchange", testExchange}, {"Remove", testRemove}, {"Settle", testSettle}, {"Touch", testTouch}, {"Folders", testFolders},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, maker(t)) })
 	}
@@ -254,6 +254,38 @@ func testSettle(t *testing.T, f Fixture) {
 	}
 	must(t, f.Sync())
 	must(t, f.Sync())
+}
+
+func testTouch(t *testing.T, f Fixture) {
+	f.Write(t, "d/file", "12345")
+	d := f.open(t, "d")
+	before, err := d.Stat("file")
+	must(t, err)
+	when := time.Date(2001, 2, 3, 4, 5, 6, 700, time.UTC)
+	yes, no := true, false
+	must(t, d.Touch("file", disk.Set{ModTime: &when}))
+	st, err := d.Stat("file")
+	if err != nil || !st.ModTime.Equal(when) || st.Exec || st.Perm != before.Perm || st.Node != before.Node || st.Version == before.Version {
+		t.Errorf("its time: %+v, %v", st, err)
+	}
+	must(t, d.Touch("file", disk.Set{Exec: &yes}))
+	if st, err := d.Stat("file"); err != nil || !st.ModTime.Equal(when) || !st.Exec || st.Perm != disk.Executable(before.Perm, true) {
+		t.Logf("to be run: %+v, %v", st, err) // not everywhere
+	}
+	must(t, d.Touch("file", disk.Set{ModTime: &before.ModTime, Exec: &no}))
+	if st, err := d.Stat("file"); err != nil || !st.ModTime.Equal(before.ModTime) || st.Exec || st.Perm != before.Perm {
+		t.Errorf("both back: %+v, %v", st, err)
+	}
+	top := f.open(t, "")
+	must(t, top.Touch("d", disk.Set{ModTime: &when}))
+	if st, err := top.Stat("d"); err != nil || !st.ModTime.Equal(when) || st.Kind != share.Dir {
+		t.Errorf("a folder: %+v, %v", st, err)
+	}
+	want(t, "nothing", d.Touch("none", disk.Set{ModTime: &when}), fs.ErrNotExist)
+	must(t, f.Sync())
+	if got := f.Read(t, "d/file"); got != "12345" {
+		t.Errorf("it holds %q", got)
+	}
 }
 
 func testFolders(t *testing.T, f Fixture) {

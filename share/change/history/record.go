@@ -28,19 +28,20 @@ const (
 	Take  Act = "take"  // the file at Path becomes a version
 	Mkdir Act = "mkdir" // a folder is made at Path
 	Rmdir Act = "rmdir" // the empty folder at Path is removed
+	Touch Act = "touch" // times or bits are set of what is at Path
 )
 
 // Record is one change, as it is kept: before it is made as an intent, and after it for as long as its version.
 type Record struct {
 	ID   ID
-	Verb string // what the user called it: put, rm, mv, cp, mkdir, restore, undo
+	Verb string // what the user called it: put, rm, mv, cp, mkdir, touch, restore, undo
 	Act  Act
 	Path share.Path // what changed
 	From share.Path // where what is there now was before; the root: it was not in the share
 	By   By
 
 	Staged string    // the name in staging of what is placed, unless From is set
-	Node   disk.Node // of what is placed
+	Node   disk.Node // of what is placed or touched
 	Swap   bool      // old and new exchange their names
 
 	Before share.Entry // what Path was before, Kind 0 for nothing

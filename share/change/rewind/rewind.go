@@ -48,6 +48,12 @@ func (ws Wants) Back(r history.Record) (ok bool) {
 		return false
 	}
 	_, known := ws[r.Path]
+	if r.Act == history.Touch { // its bytes stay; so do the time and the bits that it got
+		if w := ws.at(r.Path, r.After); !known {
+			w.From, w.Path, w.ID, w.Left = There, r.Path, r.ID, r.After.Version
+		}
+		return true
+	}
 	w := ws.at(r.Path, r.After)
 	if !r.From.IsRoot() {
 		f := ws.at(r.From, share.Entry{})
