@@ -15,7 +15,8 @@ func newShareSet(e *env) *cli.Command {
 		Usage: "change a share",
 		UsageText: "peerd share set NAME [--name NEW] [--comment TEXT] [--hidden[=false]] [--read MODE] [--full MODE]\n" +
 			"      [--read-password-file FILE] [--full-password-file FILE] [--quota SIZE] [--peer-quota SIZE] [--reserve SIZE]\n" +
-			"      [--versions-age TIME] [--versions-count N] [--versions-share PERCENT] [--brake FILES,PERCENT,TIME]",
+			"      [--versions-age TIME] [--versions-count N] [--versions-share PERCENT] [--brake FILES,PERCENT,TIME]\n" +
+			"      [--exec keep|never]",
 		Description: `Changes what the options say and leaves the rest. Who came in by a slot that is closed or gets another password is cut off.
 A SIZE is written 500MB, 10G or 2TiB, a TIME 30d, 12h, 5m or 90s. "default" undoes what was set, and "none" is without a limit;
 "--brake off" is without a brake, which else suspends the full access of a peer that changes more than so many files and so
@@ -75,6 +76,7 @@ func settingFlags() []cli.Flag {
 		&cli.StringFlag{Name: "versions-count", Usage: "keep `N` versions of a file; 100 is the default"},
 		&cli.StringFlag{Name: "versions-share", Usage: "let versions take `PERCENT` of the disk; 10% is the default"},
 		&cli.StringFlag{Name: "brake", Usage: "stop who changes more than `FILES,PERCENT,TIME`; 100,20%,5m is the default"},
+		&cli.StringFlag{Name: "exec", Usage: "let those with full access make files executable: `WORD` is keep, which is the default, or never"},
 	}
 }
 

@@ -64,6 +64,7 @@ const (
 	KindRead     Kind = "read"
 	KindWrite    Kind = "write"
 	KindMkdir    Kind = "mkdir"
+	KindTouch    Kind = "touch" // times, or whether it may be run
 	KindRename   Kind = "rename"
 	KindCopy     Kind = "copy"
 	KindDelete   Kind = "delete"
@@ -91,7 +92,7 @@ func Kinds() []Kind {
 		KindStart, KindStop,
 		KindShareAdd, KindShareSet, KindShareRm, KindPassword, KindEpoch, KindQuota, KindBrake,
 		KindLogin, KindGrant, KindTicket, KindRefused, KindCancelled,
-		KindRead, KindWrite, KindMkdir, KindRename, KindCopy, KindDelete, KindRestore, KindUndo, KindLock, KindConflict, KindVersion,
+		KindRead, KindWrite, KindMkdir, KindTouch, KindRename, KindCopy, KindDelete, KindRestore, KindUndo, KindLock, KindConflict, KindVersion,
 		KindChange, KindBadPiece,
 		KindPeerSeen, KindPeerClash, KindPeerBlocked, KindMount,
 		KindCheckpoint, KindRecovered, KindDropped,

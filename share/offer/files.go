@@ -3,7 +3,6 @@ package offer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -178,7 +177,7 @@ func (o *Offers) changed(id share.ID, f *files, c change.Change) {
 	if o.Hooks.Changed != nil {
 		o.Hooks.Changed(s, c)
 	}
-	if c.By.Peer == "" || c.Before.Kind != share.File && c.After.Kind != share.File && c.Verb != "mv" {
+	if c.By.Peer == "" || c.Verb == "touch" || c.Before.Kind != share.File && c.After.Kind != share.File && c.Verb != "mv" {
 		return
 	}
 	if !o.tooMuch(s, f, c, now) {
@@ -302,7 +301,7 @@ func (o *Offers) old(id share.ID) func(context.Context, share.Path, string) (sha
 // limits is how much room a share may take, and how long it keeps versions.
 func limits(s registry.Share) change.Limits {
 	r := s.Settings.Retention()
-	l := change.Limits{MaxBytes: s.Settings.Quota, Reserve: s.Settings.Reserve, Retention: change.Retention{PerPath: r.Count, Percent: r.Share, Weekly: r.Age}}
+	l := change.Limits{MaxBytes: s.Settings.Quota, Reserve: s.Settings.Reserve, NoExec: s.Settings.NoExec, Retention: change.Retention{PerPath: r.Count, Percent: r.Share, Weekly: r.Age}}
 	if r.Count == setting.Unlimited {
 		l.Retention.PerPath = math.MaxInt
 	}
@@ -321,36 +320,4 @@ func brake(s registry.Share) edit.BrakeLimits {
 		return edit.BrakeLimits{}
 	}
 	return edit.BrakeLimits{Files: b.Files, Percent: b.Percent, Window: b.Window}
-}
-
-// day is what a peer has put into a share since a moment, for its quota.
-type day struct {
-	begun time.Time
-	bytes int64
-}
-
-// Admit counts what a peer puts into a share, and refuses what is more than it may in a day. The count is of this run.
-func (o *Offers) Admit(offer serve.Offer, who peer.ID, bytes int64) error {
-	s, err := o.Registry.ByID(offer.ID)
-	if err != nil || s.Settings.PeerQuota == 0 {
-		return err
-	}
-	f, err := o.files(s)
-	if err != nil {
-		return err
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	d := f.days[who]
-	if now := time.Now(); now.Sub(d.begun) >= 24*time.Hour {
-		d = day{begun: now}
-	}
-	if d.bytes+bytes > s.Settings.PeerQuota {
-		again := time.Until(d.begun.Add(24 * time.Hour)).Round(time.Minute)
-		return &peer.Error{Op: "put", Kind: peer.Full, Err: fmt.Errorf("a peer may put %d bytes a day into this share, and you have put %d", s.Settings.PeerQuota, d.bytes),
-			Hint: fmt.Sprintf("try again in %v, or ask the owner to raise it", again)}
-	}
-	d.bytes += bytes
-	f.days[who] = d
-	return nil
 }

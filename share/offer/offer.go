@@ -110,6 +110,7 @@ func (o *Offers) offer(s registry.Share, err error) (serve.Offer, bool) {
 		Info: s.Info(), Hidden: !s.Visible(), Epochs: s.Epochs, FS: f.fs, Old: o.old(s.ID),
 		Credentials: func() (auth.Credentials, error) { return o.credentials(s.ID) },
 		Standing:    func(who peer.ID) serve.Standing { return o.standing(s, who) },
+		Space:       func(ctx context.Context, who peer.ID) (int64, int64, error) { return o.space(ctx, s, who) },
 	}, true
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"sync"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/wire"
@@ -49,6 +52,15 @@ func (f *FS) Move(ctx context.Context, from, to share.Path, base, toBase change.
 	return f.one(ctx, &sharepb.Change{
 		Verb: sharepb.Verb_VERB_MOVE, Path: from.Components(), To: to.Components(), Base: basePB(base), ToBase: basePB(toBase),
 	}, from, to)
+}
+
+// Touch sets the time of a file or folder, and whether a file may be run; what is nil stays.
+func (f *FS) Touch(ctx context.Context, p share.Path, base change.Base, modTime *time.Time, exec *bool) (Changed, error) {
+	touch := &sharepb.Touch{Exec: exec}
+	if modTime != nil {
+		touch.ModTime = proto.Int64(modTime.UnixNano())
+	}
+	return f.one(ctx, &sharepb.Change{Verb: sharepb.Verb_VERB_TOUCH, Path: p.Components(), Base: basePB(base), Touch: touch}, p, p)
 }
 
 // Copy copies a file within the share, at its owner.
@@ -220,22 +232,33 @@ func basePB(b change.Base) *sharepb.Base {
 	return m
 }
 
-// one makes a change that has one result, at to.
-func (f *FS) one(ctx context.Context, req *sharepb.Change, p, to share.Path) (Changed, error) {
+// one makes a change that has one result, at to. It is done once that is told of, whatever comes then.
+func (f *FS) one(ctx context.Context, req *sharepb.Change, p, to share.Path) (c Changed, err error) {
+	told := 0
 	for m, err := range f.answers(ctx, req, p, slow) {
-		if err != nil {
-			return Changed{}, err
+		if told++; told > 1 {
+			if err == nil {
+				return Changed{}, f.lie(p, "it changed it twice")
+			}
+			break
 		}
-		c, err := f.changed(m)
+		if err == nil {
+			c, err = f.changed(m)
+		}
 		if err == nil {
 			err = c.Err
 		}
 		if err == nil && (c.Removed || !at(c, to)) {
 			err = f.lie(p, "it changed something else")
 		}
-		return c, err
+		if err != nil {
+			return Changed{}, err
+		}
 	}
-	return Changed{}, f.lie(p, "it says nothing")
+	if told == 0 {
+		return Changed{}, f.lie(p, "it says nothing")
+	}
+	return c, nil
 }
 
 func (f *FS) changed(m *sharepb.Changed) (Changed, error) {
@@ -268,33 +291,45 @@ func (f *FS) entry(m *sharepb.Entry) (share.Entry, error) {
 	return f.checked(path, m)
 }
 
-// session is a stream on which changes are asked for.
+// session is a stream on which a change is asked for.
 type session struct {
-	fs *FS
-	st peer.Stream
-	in *wire.Reader
+	fs   *FS
+	st   peer.Stream
+	in   *wire.Reader
+	over bool // its answer is, and another may be asked for
 }
 
-// change opens a stream and asks for a change.
+// change asks for a change, on a line that is kept unless the change takes the stream for itself.
 func (f *FS) change(ctx context.Context, req *sharepb.Change) (*session, func(), error) {
 	grant, err := f.client.Grant(ctx, f.peer, f.name)
 	if err != nil {
 		return nil, nil, err
 	}
-	st, err := f.client.opener.Open(ctx, f.peer, edit.Protocol, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { st.Reset() })
-	end := func() {
-		stop()
-		st.Reset()
-	}
+	s := &session{fs: f}
 	req.Share, req.Grant = f.share[:], grant
-	s := &session{fs: f, st: st, in: wire.NewReader(st)}
-	err = st.SetWriteDeadline(time.Now().Add(silence))
+	var back func(kept bool)
+	switch req.Verb {
+	case sharepb.Verb_VERB_PUT, sharepb.Verb_VERB_WATCH, sharepb.Verb_VERB_LOCK:
+		st, err := f.client.opener.Open(ctx, f.peer, edit.Protocol, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.st, s.in, back = st, wire.NewReader(st), func(bool) { st.Reset() }
+	default:
+		l, _, err := f.client.changes.Open(ctx, f.peer, false)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.st, s.in, back = l, l.In, func(kept bool) { f.client.changes.Close(l, kept) }
+		if !l.Shows(f.share, grant) {
+			req.Grant = nil
+		}
+	}
+	stop := context.AfterFunc(ctx, func() { s.st.Reset() })
+	end := sync.OnceFunc(func() { back(stop() && s.over) })
+	err = s.st.SetWriteDeadline(time.Now().Add(silence))
 	if err == nil {
-		err = wire.WriteMsg(st, req)
+		err = wire.WriteMsg(s.st, req)
 	}
 	if err != nil {
 		end()
@@ -330,8 +365,10 @@ func (s *session) next(ctx context.Context, within time.Duration) (*sharepb.Chan
 	if !m.End {
 		return m, nil
 	}
-	if err := wire.ToError(m.Error); err != nil {
-		if peer.KindOf(err) == peer.Denied {
+	err := wire.ToError(m.Error)
+	s.over = peer.KindOf(err) != peer.Denied
+	if err != nil {
+		if !s.over {
 			s.fs.client.Forget(s.fs.peer, s.fs.name)
 		}
 		return nil, err

@@ -14,7 +14,9 @@ import (
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
+	"github.com/peerd/peerd/share/remote/line"
 	"github.com/peerd/peerd/share/serve"
+	"github.com/peerd/peerd/share/serve/edit"
 	"github.com/peerd/peerd/share/sharepb"
 )
 
@@ -27,12 +29,23 @@ const timeout = 15 * time.Second
 // awayPause is how long an owner who can't be reached is not asked for another grant while the old one holds.
 const awayPause = 15 * time.Second
 
+// Lines to one peer. Together they are less than it has of a protocol for one peer: a line that was given up takes its place there
+// for a moment yet.
+const (
+	maxLooks   = 4 // what takes a moment
+	maxWalks   = 3 // what may take long
+	maxChanges = 8 // beside those that last
+	lineIdle   = 20 * time.Second
+)
+
 // Client asks other peers. It is safe for concurrent use.
 type Client struct {
 	opener  peer.Opener
 	self    peer.ID
 	tickets *Tickets
 	now     func() time.Time
+
+	looks, walks, changes *line.Lines
 
 	argon sync.Mutex // one password at a time: each takes 64 MiB
 
@@ -68,7 +81,11 @@ type Access struct {
 
 // NewClient makes a Client of the peer self, which keeps what logins give in tickets.
 func NewClient(opener peer.Opener, self peer.ID, tickets *Tickets, now func() time.Time) *Client {
-	return &Client{opener: opener, self: self, tickets: tickets, now: now, grants: make(map[key]*held)}
+	return &Client{
+		opener: opener, self: self, tickets: tickets, now: now, grants: make(map[key]*held),
+		looks: line.New(opener, serve.MetaProtocol, maxLooks, lineIdle), walks: line.New(opener, serve.MetaProtocol, maxWalks, lineIdle),
+		changes: line.New(opener, edit.Protocol, maxChanges, lineIdle),
+	}
 }
 
 // stream opens a stream for a short exchange.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/remote/line"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/sharepb"
 )
@@ -39,10 +41,11 @@ const maxEntries = 4_000_000
 
 // Stat tells of one file or folder.
 func (f *FS) Stat(ctx context.Context, p share.Path) (share.Entry, error) {
-	for e, err := range f.ask(ctx, sharepb.Verb_VERB_STAT, p) {
-		return e, err
+	err := f.lie(p, "it says nothing")
+	var e share.Entry
+	for e, err = range f.ask(ctx, sharepb.Verb_VERB_STAT, p) { // to its end, so that the line is of use for another
 	}
-	return share.Entry{}, f.lie(p, "it says nothing")
+	return e, err
 }
 
 // List yields the entries of a folder.
@@ -53,6 +56,21 @@ func (f *FS) List(ctx context.Context, p share.Path) iter.Seq2[share.Entry, erro
 // Walk yields all below a folder. Who takes long over it uses [FS.WalkOn].
 func (f *FS) Walk(ctx context.Context, p share.Path) iter.Seq2[share.Entry, error] {
 	return f.ask(ctx, sharepb.Verb_VERB_WALK, p)
+}
+
+// Space is how many bytes the share may hold, and how many more this peer may put there; both are 0 where the owner can't tell.
+func (f *FS) Space(ctx context.Context) (total, free int64, err error) {
+	for try := 1; ; try++ {
+		a := newAnswer(f, sharepb.Verb_VERB_SPACE, share.Path{})
+		err := f.pages(ctx, a, func([]share.Entry) error { return nil })
+		switch {
+		case err == nil && a.space == nil:
+			err = f.lie(share.Path{}, "it says nothing")
+		case try == 1 && peer.KindOf(err) == peer.Denied:
+			continue
+		}
+		return a.space.GetTotal(), a.space.GetFree(), f.located(err, share.Path{})
+	}
 }
 
 // ask yields the answer to one request. A right that ended before the first entry is asked for once more: the password may
@@ -69,9 +87,9 @@ func (f *FS) ask(ctx context.Context, verb sharepb.Verb, p share.Path) iter.Seq2
 			}
 			return nil
 		}
-		err := f.pages(ctx, verb, p, page)
+		err := f.pages(ctx, newAnswer(f, verb, p), page)
 		if !told && peer.KindOf(err) == peer.Denied {
-			err = f.pages(ctx, verb, p, page)
+			err = f.pages(ctx, newAnswer(f, verb, p), page)
 		}
 		if err != nil && !errors.Is(err, errStopped) {
 			yield(share.Entry{}, f.located(err, p))
@@ -82,70 +100,98 @@ func (f *FS) ask(ctx context.Context, verb sharepb.Verb, p share.Path) iter.Seq2
 // errStopped is of who wants no more entries.
 var errStopped = errors.New("stopped")
 
-// pages gives what the pages of an answer hold to got, until that fails. A grant that is refused is not used again.
-func (f *FS) pages(ctx context.Context, verb sharepb.Verb, p share.Path, got func([]share.Entry) error) error {
+// pages gives what the pages of an answer hold to got, until that fails. A grant that is refused is not used again, and a line that was
+// kept too long is no reason to fail.
+func (f *FS) pages(ctx context.Context, a *answer, got func([]share.Entry) error) error {
+	lines := f.client.looks
+	if a.verb == sharepb.Verb_VERB_WALK {
+		lines = f.client.walks
+	}
+	for fresh := false; ; fresh = true {
+		stale, err := f.exchange(ctx, lines, fresh, a, got)
+		if !stale {
+			return err
+		}
+	}
+}
+
+// exchange asks once; stale says that the line was dead before anything was answered.
+func (f *FS) exchange(ctx context.Context, lines *line.Lines, fresh bool, a *answer, got func([]share.Entry) error) (stale bool, err error) {
 	grant, err := f.client.Grant(ctx, f.peer, f.name)
 	if err != nil {
-		return err
+		return false, err
 	}
-	st, err := f.client.opener.Open(ctx, f.peer, serve.MetaProtocol, 0)
+	l, used, err := lines.Open(ctx, f.peer, fresh)
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer st.Reset()
-	stop := context.AfterFunc(ctx, func() { st.Reset() })
-	defer stop()
-	if err := st.SetWriteDeadline(time.Now().Add(silence)); err != nil {
-		return err
+	stop := context.AfterFunc(ctx, func() { l.Reset() })
+	over := false
+	defer func() { lines.Close(l, stop() && over) }()
+	if err := l.SetWriteDeadline(time.Now().Add(silence)); err != nil {
+		return used, err
 	}
-	req := &sharepb.Request{Share: f.share[:], Grant: grant, Verb: verb, Path: p.Components()}
-	if err := wire.WriteMsg(st, req); err != nil {
-		return away("list", err)
+	req := &sharepb.Request{Share: f.share[:], Verb: a.verb, Path: a.base.Components()}
+	if l.Shows(f.share, grant) {
+		req.Grant = grant
 	}
-	in := wire.NewReader(st)
-	check := answer{fs: f, verb: verb, base: p}
+	if err := wire.WriteMsg(l, req); err != nil {
+		return used, away("list", err)
+	}
 	for {
-		if err := st.SetReadDeadline(time.Now().Add(silence)); err != nil {
-			return err
-		}
 		var page sharepb.Page
-		if err := in.ReadMsg(&page, serve.MaxPage); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return away("list", err)
+		err := l.SetReadDeadline(time.Now().Add(silence))
+		if err == nil {
+			err = l.In.ReadMsg(&page, serve.MaxPage)
 		}
-		entries, err := check.page(&page)
 		if err != nil {
-			return err
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			return used && a.pages == 0 && !errors.Is(err, os.ErrDeadlineExceeded), away("list", err)
+		}
+		entries, err := a.page(&page)
+		if err != nil {
+			return false, err
 		}
 		if err := got(entries); err != nil {
-			return err
+			return false, err
 		}
 		if err := wire.ToError(page.Error); err != nil {
-			if peer.KindOf(err) == peer.Denied {
+			if over = peer.KindOf(err) != peer.Denied; !over {
 				f.client.Forget(f.peer, f.name)
 			}
-			return err
+			return false, err
 		}
 		if page.End {
-			return nil
+			over = true
+			return false, nil
 		}
 	}
 }
 
 // answer checks the pages that answer one request.
 type answer struct {
-	fs   *FS
-	verb sharepb.Verb
-	base share.Path
-	seen int
-	last []string // the path of the last entry
+	fs    *FS
+	verb  sharepb.Verb
+	base  share.Path
+	pages int
+	seen  int
+	last  []string // the path of the last entry
+	space *sharepb.Space
+}
+
+func newAnswer(f *FS, verb sharepb.Verb, p share.Path) *answer {
+	return &answer{fs: f, verb: verb, base: p}
 }
 
 func (a *answer) page(m *sharepb.Page) ([]share.Entry, error) {
+	a.pages++
 	a.seen += len(m.Entries)
+	a.space = m.Space
 	switch {
+	case (m.Space != nil) != (a.verb == sharepb.Verb_VERB_SPACE && m.Error == nil), m.GetSpace().GetFree() < 0, m.GetSpace().GetFree() > m.GetSpace().GetTotal():
+		return nil, a.fs.lie(a.base, "its sums make no sense")
 	case a.seen > a.fs.most:
 		return nil, a.fs.lie(a.base, "it lists more than any folder has")
 	case len(m.Entries) > serve.PageEntries:

@@ -37,6 +37,7 @@ func changers(tb testing.TB) map[string]func(context.Context, *remote.FS) error 
 	return map[string]func(context.Context, *remote.FS) error{
 		"mkdir":    func(ctx context.Context, f *remote.FS) error { return f.Mkdir(ctx, base, true) },
 		"move":     func(ctx context.Context, f *remote.FS) error { return one(f.Move(ctx, base, to, any, any)) },
+		"touch":    func(ctx context.Context, f *remote.FS) error { return one(f.Touch(ctx, to, any, &time.Time{}, nil)) },
 		"copy":     func(ctx context.Context, f *remote.FS) error { return one(f.Copy(ctx, base, to, any)) },
 		"restore":  func(ctx context.Context, f *remote.FS) error { return one(f.Restore(ctx, base, "v", to, any)) },
 		"remove":   func(ctx context.Context, f *remote.FS) error { return last(f.Remove(ctx, base, any, true)) },
@@ -77,10 +78,10 @@ func TestLyingOwners(t *testing.T) {
 	}{
 		"garbage":                {"", again(&sharepb.Hello{Name: strings.Repeat("x", 20<<10)})},
 		"nothing, without end":   {"", again(&sharepb.Changed{})},
-		"something else":         {"mkdir move copy restore remove lock", again(&sharepb.Changed{Entry: entry("other")})},
-		"a path that can't be":   {"mkdir move copy restore remove lock", again(&sharepb.Changed{Entry: entry("..", "x")})},
-		"a version that can't":   {"mkdir move copy restore", again(&sharepb.Changed{Entry: entry("to"), Kept: "x"})},
-		"it is removed":          {"mkdir move copy restore lock", again(removed)},
+		"something else":         {"mkdir move touch copy restore remove lock", again(&sharepb.Changed{Entry: entry("other")})},
+		"a path that can't be":   {"mkdir move touch copy restore remove lock", again(&sharepb.Changed{Entry: entry("..", "x")})},
+		"a version that can't":   {"mkdir move touch copy restore", again(&sharepb.Changed{Entry: entry("to"), Kept: "x"})},
+		"it is removed":          {"mkdir move touch copy restore lock", again(removed)},
 		"removals without end":   {"remove", again(removed)},
 		"it is not removed":      {"remove", again(&sharepb.Changed{Entry: entry("base")})},
 		"another is removed":     {"remove", again(&sharepb.Changed{Removed: true, Entry: entry("bas")})},

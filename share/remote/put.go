@@ -24,6 +24,7 @@ type PutItem struct {
 	Size    int64
 	ModTime time.Time
 	Base    change.Base // what is expected at Path
+	Exec    *bool       // whether it may be run; nil leaves that to the owner, who gives it to no new file
 	Open    serve.Opener
 }
 
@@ -102,7 +103,7 @@ func (p *putting) items(ctx context.Context, items iter.Seq2[PutItem, error]) er
 		p.bytes += it.Size
 		p.mu.Unlock()
 		if send(&sharepb.PutItem{
-			Number: it.Number, Path: it.Path.Components(), Dir: it.Dir, Size: it.Size, ModTime: it.ModTime.UnixNano(), Base: basePB(it.Base),
+			Number: it.Number, Path: it.Path.Components(), Dir: it.Dir, Size: it.Size, ModTime: it.ModTime.UnixNano(), Base: basePB(it.Base), Exec: it.Exec,
 		}) != nil {
 			return nil // who reads the answer sees why
 		}

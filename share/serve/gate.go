@@ -32,6 +32,8 @@ type Offer struct {
 	// Old opens a version that was replaced or removed; nil where none are kept.
 	Old      func(ctx context.Context, p share.Path, version string) (share.OpenFile, error)
 	Standing func(peer.ID) Standing // nil: nothing is said of any device
+	// Space is how many bytes the share may hold, and how many more a peer may put there; nil and 0 where nobody can tell.
+	Space func(ctx context.Context, who peer.ID) (total, free int64, err error)
 }
 
 // Standing is what an owner says of one device, beside what it says of everybody.
@@ -117,7 +119,7 @@ func refused() error { return &peer.Error{Op: "enter share", Kind: peer.Denied, 
 // Need is the right that a verb takes. A verb that is not named here takes more than anybody has.
 func Need(v sharepb.Verb) share.Right {
 	switch v {
-	case sharepb.Verb_VERB_STAT, sharepb.Verb_VERB_LIST, sharepb.Verb_VERB_WALK:
+	case sharepb.Verb_VERB_STAT, sharepb.Verb_VERB_LIST, sharepb.Verb_VERB_WALK, sharepb.Verb_VERB_SPACE:
 		return share.Read
 	}
 	return share.Full + 1

@@ -109,6 +109,12 @@ func (l *Lister) answer(ctx context.Context, out *pager, req *sharepb.Request) e
 			return FileError(err)
 		}
 		return out.add(e)
+	case sharepb.Verb_VERB_SPACE:
+		out.page.Space = new(sharepb.Space)
+		if o.Space != nil {
+			out.page.Space.Total, out.page.Space.Free, err = o.Space(ctx, out.pass.grant.Holder)
+		}
+		return FileError(err)
 	case sharepb.Verb_VERB_LIST:
 		return out.all(o.FS.List(ctx, path))
 	case sharepb.Verb_VERB_WALK:
@@ -188,7 +194,7 @@ func (p *pager) finish(err error) error {
 	case errors.Is(err, errSend):
 		return err
 	case err != nil:
-		p.page.Entries = nil
+		p.page.Entries, p.page.Space = nil, nil
 		p.page.Error = wire.FromError(err)
 	default:
 		p.page.End = true

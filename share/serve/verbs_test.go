@@ -93,7 +93,7 @@ func verbs(t *testing.T, w *servetest.World) map[string]asking {
 			all[name] = asking{serve.Need(verb), func(from *host.Host, id share.ID, grant []byte) error {
 				var page sharepb.Page
 				ask(t, w, from, serve.MetaProtocol, &sharepb.Request{Share: id[:], Grant: grant, Verb: verb}, &page)
-				return refusal(page.Error, len(page.Entries) > 0)
+				return refusal(page.Error, len(page.Entries) > 0 || page.Space.GetTotal() > 0)
 			}}
 		case edit.Need(verb) <= share.Full:
 			all[name] = asking{edit.Need(verb), func(from *host.Host, id share.ID, grant []byte) error {
@@ -138,6 +138,9 @@ func changeOf(t *testing.T, w *servetest.World, id share.ID, verb sharepb.Verb) 
 		return &sharepb.Change{Path: there(), Base: &sharepb.Base{Any: true}}
 	case sharepb.Verb_VERB_MOVE:
 		return &sharepb.Change{Path: there(), Base: &sharepb.Base{Any: true}, To: to}
+	case sharepb.Verb_VERB_TOUCH:
+		yes := true
+		return &sharepb.Change{Path: there(), Base: &sharepb.Base{Any: true}, Touch: &sharepb.Touch{Exec: &yes}}
 	case sharepb.Verb_VERB_COPY:
 		return &sharepb.Change{Path: there(), To: to}
 	case sharepb.Verb_VERB_VERSIONS:

@@ -41,6 +41,8 @@ const (
 	Verb_VERB_RESTORE  Verb = 10
 	Verb_VERB_WATCH    Verb = 11
 	Verb_VERB_LOCK     Verb = 12
+	Verb_VERB_TOUCH    Verb = 13
+	Verb_VERB_SPACE    Verb = 14
 )
 
 // Enum value maps for Verb.
@@ -59,6 +61,8 @@ var (
 		10: "VERB_RESTORE",
 		11: "VERB_WATCH",
 		12: "VERB_LOCK",
+		13: "VERB_TOUCH",
+		14: "VERB_SPACE",
 	}
 	Verb_value = map[string]int32{
 		"VERB_NONE":     0,
@@ -74,6 +78,8 @@ var (
 		"VERB_RESTORE":  10,
 		"VERB_WATCH":    11,
 		"VERB_LOCK":     12,
+		"VERB_TOUCH":    13,
+		"VERB_SPACE":    14,
 	}
 )
 
@@ -615,6 +621,7 @@ type Page struct {
 	Entries       []*Entry               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"` // at most 1,000
 	End           bool                   `protobuf:"varint,2,opt,name=end,proto3" json:"end,omitempty"`
 	Error         *wirepb.Error          `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	Space         *Space                 `protobuf:"bytes,4,opt,name=space,proto3" json:"space,omitempty"` // space
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -670,6 +677,66 @@ func (x *Page) GetError() *wirepb.Error {
 	return nil
 }
 
+func (x *Page) GetSpace() *Space {
+	if x != nil {
+		return x.Space
+	}
+	return nil
+}
+
+// Space is how many bytes a share may hold, and how many more whoever asks may put there; total is 0 where the owner can't tell.
+type Space struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Total         int64                  `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
+	Free          int64                  `protobuf:"varint,2,opt,name=free,proto3" json:"free,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Space) Reset() {
+	*x = Space{}
+	mi := &file_share_sharepb_share_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Space) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Space) ProtoMessage() {}
+
+func (x *Space) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Space.ProtoReflect.Descriptor instead.
+func (*Space) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Space) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Space) GetFree() int64 {
+	if x != nil {
+		return x.Free
+	}
+	return 0
+}
+
 // Entry is one file or folder. Its path goes from the folder that was asked for.
 type Entry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -686,7 +753,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_share_sharepb_share_proto_msgTypes[8]
+	mi := &file_share_sharepb_share_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +765,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[8]
+	mi := &file_share_sharepb_share_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +778,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{8}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Entry) GetPath() []string {
@@ -775,7 +842,7 @@ type Lock struct {
 
 func (x *Lock) Reset() {
 	*x = Lock{}
-	mi := &file_share_sharepb_share_proto_msgTypes[9]
+	mi := &file_share_sharepb_share_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +854,7 @@ func (x *Lock) String() string {
 func (*Lock) ProtoMessage() {}
 
 func (x *Lock) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[9]
+	mi := &file_share_sharepb_share_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +867,7 @@ func (x *Lock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lock.ProtoReflect.Descriptor instead.
 func (*Lock) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{9}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Lock) GetPeer() string {
@@ -839,7 +906,7 @@ type ShareState struct {
 
 func (x *ShareState) Reset() {
 	*x = ShareState{}
-	mi := &file_share_sharepb_share_proto_msgTypes[10]
+	mi := &file_share_sharepb_share_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +918,7 @@ func (x *ShareState) String() string {
 func (*ShareState) ProtoMessage() {}
 
 func (x *ShareState) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[10]
+	mi := &file_share_sharepb_share_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +931,7 @@ func (x *ShareState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareState.ProtoReflect.Descriptor instead.
 func (*ShareState) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{10}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ShareState) GetShare() []byte {
@@ -919,13 +986,14 @@ type Change struct {
 	Version       string                 `protobuf:"bytes,10,opt,name=version,proto3" json:"version,omitempty"`            // restore: which
 	Upload        *Upload                `protobuf:"bytes,11,opt,name=upload,proto3" json:"upload,omitempty"`              // put
 	After         *Cursor                `protobuf:"bytes,12,opt,name=after,proto3" json:"after,omitempty"`                // watch: the last event that is known
+	Touch         *Touch                 `protobuf:"bytes,13,opt,name=touch,proto3" json:"touch,omitempty"`                // touch
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_share_sharepb_share_proto_msgTypes[11]
+	mi := &file_share_sharepb_share_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1005,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[11]
+	mi := &file_share_sharepb_share_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1018,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{11}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Change) GetShare() []byte {
@@ -1037,6 +1105,66 @@ func (x *Change) GetAfter() *Cursor {
 	return nil
 }
 
+func (x *Change) GetTouch() *Touch {
+	if x != nil {
+		return x.Touch
+	}
+	return nil
+}
+
+// Touch is what a touch sets; what is not there stays as it is.
+type Touch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ModTime       *int64                 `protobuf:"varint,1,opt,name=mod_time,json=modTime,proto3,oneof" json:"mod_time,omitempty"`
+	Exec          *bool                  `protobuf:"varint,2,opt,name=exec,proto3,oneof" json:"exec,omitempty"` // of a file
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Touch) Reset() {
+	*x = Touch{}
+	mi := &file_share_sharepb_share_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Touch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Touch) ProtoMessage() {}
+
+func (x *Touch) ProtoReflect() protoreflect.Message {
+	mi := &file_share_sharepb_share_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Touch.ProtoReflect.Descriptor instead.
+func (*Touch) Descriptor() ([]byte, []int) {
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Touch) GetModTime() int64 {
+	if x != nil && x.ModTime != nil {
+		return *x.ModTime
+	}
+	return 0
+}
+
+func (x *Touch) GetExec() bool {
+	if x != nil && x.Exec != nil {
+		return *x.Exec
+	}
+	return false
+}
+
 // Base is what a change expects at a path: any state, a version, or with neither that nothing is there.
 type Base struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1048,7 +1176,7 @@ type Base struct {
 
 func (x *Base) Reset() {
 	*x = Base{}
-	mi := &file_share_sharepb_share_proto_msgTypes[12]
+	mi := &file_share_sharepb_share_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1060,7 +1188,7 @@ func (x *Base) String() string {
 func (*Base) ProtoMessage() {}
 
 func (x *Base) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[12]
+	mi := &file_share_sharepb_share_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1201,7 @@ func (x *Base) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Base.ProtoReflect.Descriptor instead.
 func (*Base) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{12}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Base) GetAny() bool {
@@ -1103,7 +1231,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_share_sharepb_share_proto_msgTypes[13]
+	mi := &file_share_sharepb_share_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1243,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[13]
+	mi := &file_share_sharepb_share_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1256,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{13}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Upload) GetId() []byte {
@@ -1154,13 +1282,14 @@ type PutItem struct {
 	Size          int64                  `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
 	ModTime       int64                  `protobuf:"varint,5,opt,name=mod_time,json=modTime,proto3" json:"mod_time,omitempty"`
 	Base          *Base                  `protobuf:"bytes,6,opt,name=base,proto3" json:"base,omitempty"`
+	Exec          *bool                  `protobuf:"varint,7,opt,name=exec,proto3,oneof" json:"exec,omitempty"` // of a file; without it a new one is none to run, and one that is replaced stays what it was
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PutItem) Reset() {
 	*x = PutItem{}
-	mi := &file_share_sharepb_share_proto_msgTypes[14]
+	mi := &file_share_sharepb_share_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1301,7 @@ func (x *PutItem) String() string {
 func (*PutItem) ProtoMessage() {}
 
 func (x *PutItem) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[14]
+	mi := &file_share_sharepb_share_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1314,7 @@ func (x *PutItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutItem.ProtoReflect.Descriptor instead.
 func (*PutItem) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{14}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PutItem) GetNumber() uint64 {
@@ -1230,6 +1359,13 @@ func (x *PutItem) GetBase() *Base {
 	return nil
 }
 
+func (x *PutItem) GetExec() bool {
+	if x != nil && x.Exec != nil {
+		return *x.Exec
+	}
+	return false
+}
+
 // Changed is a part of the answer to a Change.
 type Changed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1251,7 +1387,7 @@ type Changed struct {
 
 func (x *Changed) Reset() {
 	*x = Changed{}
-	mi := &file_share_sharepb_share_proto_msgTypes[15]
+	mi := &file_share_sharepb_share_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1399,7 @@ func (x *Changed) String() string {
 func (*Changed) ProtoMessage() {}
 
 func (x *Changed) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[15]
+	mi := &file_share_sharepb_share_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1412,7 @@ func (x *Changed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changed.ProtoReflect.Descriptor instead.
 func (*Changed) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{15}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Changed) GetNumber() uint64 {
@@ -1378,7 +1514,7 @@ type Kept struct {
 
 func (x *Kept) Reset() {
 	*x = Kept{}
-	mi := &file_share_sharepb_share_proto_msgTypes[16]
+	mi := &file_share_sharepb_share_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1526,7 @@ func (x *Kept) String() string {
 func (*Kept) ProtoMessage() {}
 
 func (x *Kept) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[16]
+	mi := &file_share_sharepb_share_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1539,7 @@ func (x *Kept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kept.ProtoReflect.Descriptor instead.
 func (*Kept) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{16}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Kept) GetId() string {
@@ -1464,7 +1600,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_share_sharepb_share_proto_msgTypes[17]
+	mi := &file_share_sharepb_share_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1612,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[17]
+	mi := &file_share_sharepb_share_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1625,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{17}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1552,7 +1688,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_share_sharepb_share_proto_msgTypes[18]
+	mi := &file_share_sharepb_share_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1700,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_share_sharepb_share_proto_msgTypes[18]
+	mi := &file_share_sharepb_share_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1713,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_share_sharepb_share_proto_rawDescGZIP(), []int{18}
+	return file_share_sharepb_share_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Cursor) GetEpoch() []byte {
@@ -1633,11 +1769,15 @@ const file_share_sharepb_share_proto_rawDesc = "" +
 	"\x05share\x18\x01 \x01(\fR\x05share\x12\x14\n" +
 	"\x05grant\x18\x02 \x01(\fR\x05grant\x12%\n" +
 	"\x04verb\x18\x03 \x01(\x0e2\x11.peerd.share.VerbR\x04verb\x12\x12\n" +
-	"\x04path\x18\x04 \x03(\tR\x04path\"o\n" +
+	"\x04path\x18\x04 \x03(\tR\x04path\"\x99\x01\n" +
 	"\x04Page\x12,\n" +
 	"\aentries\x18\x01 \x03(\v2\x12.peerd.share.EntryR\aentries\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\bR\x03end\x12'\n" +
-	"\x05error\x18\x03 \x01(\v2\x11.peerd.wire.ErrorR\x05error\"\xb3\x01\n" +
+	"\x05error\x18\x03 \x01(\v2\x11.peerd.wire.ErrorR\x05error\x12(\n" +
+	"\x05space\x18\x04 \x01(\v2\x12.peerd.share.SpaceR\x05space\"1\n" +
+	"\x05Space\x12\x14\n" +
+	"\x05total\x18\x01 \x01(\x03R\x05total\x12\x12\n" +
+	"\x04free\x18\x02 \x01(\x03R\x04free\"\xb3\x01\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04path\x18\x01 \x03(\tR\x04path\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x12\n" +
@@ -1658,7 +1798,7 @@ const file_share_sharepb_share_proto_rawDesc = "" +
 	"\n" +
 	"epoch_full\x18\x03 \x01(\x04R\tepochFull\x12\x16\n" +
 	"\x06denied\x18\x04 \x03(\fR\x06denied\x12\x16\n" +
-	"\x06serial\x18\x05 \x01(\x04R\x06serial\"\xf2\x02\n" +
+	"\x06serial\x18\x05 \x01(\x04R\x06serial\"\x9c\x03\n" +
 	"\x06Change\x12\x14\n" +
 	"\x05share\x18\x01 \x01(\fR\x05share\x12\x14\n" +
 	"\x05grant\x18\x02 \x01(\fR\x05grant\x12%\n" +
@@ -1672,20 +1812,28 @@ const file_share_sharepb_share_proto_rawDesc = "" +
 	"\aversion\x18\n" +
 	" \x01(\tR\aversion\x12+\n" +
 	"\x06upload\x18\v \x01(\v2\x13.peerd.share.UploadR\x06upload\x12)\n" +
-	"\x05after\x18\f \x01(\v2\x13.peerd.share.CursorR\x05after\"2\n" +
+	"\x05after\x18\f \x01(\v2\x13.peerd.share.CursorR\x05after\x12(\n" +
+	"\x05touch\x18\r \x01(\v2\x12.peerd.share.TouchR\x05touch\"V\n" +
+	"\x05Touch\x12\x1e\n" +
+	"\bmod_time\x18\x01 \x01(\x03H\x00R\amodTime\x88\x01\x01\x12\x17\n" +
+	"\x04exec\x18\x02 \x01(\bH\x01R\x04exec\x88\x01\x01B\v\n" +
+	"\t_mod_timeB\a\n" +
+	"\x05_exec\"2\n" +
 	"\x04Base\x12\x10\n" +
 	"\x03any\x18\x01 \x01(\bR\x03any\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\fR\aversion\".\n" +
 	"\x06Upload\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\fR\x05token\"\x9d\x01\n" +
+	"\x05token\x18\x02 \x01(\fR\x05token\"\xbf\x01\n" +
 	"\aPutItem\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04path\x18\x02 \x03(\tR\x04path\x12\x10\n" +
 	"\x03dir\x18\x03 \x01(\bR\x03dir\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x19\n" +
 	"\bmod_time\x18\x05 \x01(\x03R\amodTime\x12%\n" +
-	"\x04base\x18\x06 \x01(\v2\x11.peerd.share.BaseR\x04base\"\xfc\x02\n" +
+	"\x04base\x18\x06 \x01(\v2\x11.peerd.share.BaseR\x04base\x12\x17\n" +
+	"\x04exec\x18\a \x01(\bH\x00R\x04exec\x88\x01\x01B\a\n" +
+	"\x05_exec\"\xfc\x02\n" +
 	"\aChanged\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12(\n" +
 	"\x05entry\x18\x02 \x01(\v2\x12.peerd.share.EntryR\x05entry\x12\x18\n" +
@@ -1717,7 +1865,7 @@ const file_share_sharepb_share_proto_rawDesc = "" +
 	"\x04name\x18\a \x01(\tR\x04name\"0\n" +
 	"\x06Cursor\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\fR\x05epoch\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x04R\x03seq*\xd3\x01\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq*\xf3\x01\n" +
 	"\x04Verb\x12\r\n" +
 	"\tVERB_NONE\x10\x00\x12\r\n" +
 	"\tVERB_STAT\x10\x01\x12\r\n" +
@@ -1734,7 +1882,11 @@ const file_share_sharepb_share_proto_rawDesc = "" +
 	"\x12\x0e\n" +
 	"\n" +
 	"VERB_WATCH\x10\v\x12\r\n" +
-	"\tVERB_LOCK\x10\fB&Z$github.com/peerd/peerd/share/sharepbb\x06proto3"
+	"\tVERB_LOCK\x10\f\x12\x0e\n" +
+	"\n" +
+	"VERB_TOUCH\x10\r\x12\x0e\n" +
+	"\n" +
+	"VERB_SPACE\x10\x0eB&Z$github.com/peerd/peerd/share/sharepbb\x06proto3"
 
 var (
 	file_share_sharepb_share_proto_rawDescOnce sync.Once
@@ -1749,7 +1901,7 @@ func file_share_sharepb_share_proto_rawDescGZIP() []byte {
 }
 
 var file_share_sharepb_share_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_share_sharepb_share_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_share_sharepb_share_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_share_sharepb_share_proto_goTypes = []any{
 	(Verb)(0),            // 0: peerd.share.Verb
 	(*Hello)(nil),        // 1: peerd.share.Hello
@@ -1760,45 +1912,49 @@ var file_share_sharepb_share_proto_goTypes = []any{
 	(*AuthResult)(nil),   // 6: peerd.share.AuthResult
 	(*Request)(nil),      // 7: peerd.share.Request
 	(*Page)(nil),         // 8: peerd.share.Page
-	(*Entry)(nil),        // 9: peerd.share.Entry
-	(*Lock)(nil),         // 10: peerd.share.Lock
-	(*ShareState)(nil),   // 11: peerd.share.ShareState
-	(*Change)(nil),       // 12: peerd.share.Change
-	(*Base)(nil),         // 13: peerd.share.Base
-	(*Upload)(nil),       // 14: peerd.share.Upload
-	(*PutItem)(nil),      // 15: peerd.share.PutItem
-	(*Changed)(nil),      // 16: peerd.share.Changed
-	(*Kept)(nil),         // 17: peerd.share.Kept
-	(*Event)(nil),        // 18: peerd.share.Event
-	(*Cursor)(nil),       // 19: peerd.share.Cursor
-	(*wirepb.Error)(nil), // 20: peerd.wire.Error
+	(*Space)(nil),        // 9: peerd.share.Space
+	(*Entry)(nil),        // 10: peerd.share.Entry
+	(*Lock)(nil),         // 11: peerd.share.Lock
+	(*ShareState)(nil),   // 12: peerd.share.ShareState
+	(*Change)(nil),       // 13: peerd.share.Change
+	(*Touch)(nil),        // 14: peerd.share.Touch
+	(*Base)(nil),         // 15: peerd.share.Base
+	(*Upload)(nil),       // 16: peerd.share.Upload
+	(*PutItem)(nil),      // 17: peerd.share.PutItem
+	(*Changed)(nil),      // 18: peerd.share.Changed
+	(*Kept)(nil),         // 19: peerd.share.Kept
+	(*Event)(nil),        // 20: peerd.share.Event
+	(*Cursor)(nil),       // 21: peerd.share.Cursor
+	(*wirepb.Error)(nil), // 22: peerd.wire.Error
 }
 var file_share_sharepb_share_proto_depIdxs = []int32{
 	2,  // 0: peerd.share.Hello.shares:type_name -> peerd.share.Share
 	6,  // 1: peerd.share.AuthMessage.refused:type_name -> peerd.share.AuthResult
-	20, // 2: peerd.share.AuthResult.error:type_name -> peerd.wire.Error
+	22, // 2: peerd.share.AuthResult.error:type_name -> peerd.wire.Error
 	0,  // 3: peerd.share.Request.verb:type_name -> peerd.share.Verb
-	9,  // 4: peerd.share.Page.entries:type_name -> peerd.share.Entry
-	20, // 5: peerd.share.Page.error:type_name -> peerd.wire.Error
-	10, // 6: peerd.share.Entry.lock:type_name -> peerd.share.Lock
-	0,  // 7: peerd.share.Change.verb:type_name -> peerd.share.Verb
-	13, // 8: peerd.share.Change.base:type_name -> peerd.share.Base
-	13, // 9: peerd.share.Change.to_base:type_name -> peerd.share.Base
-	14, // 10: peerd.share.Change.upload:type_name -> peerd.share.Upload
-	19, // 11: peerd.share.Change.after:type_name -> peerd.share.Cursor
-	13, // 12: peerd.share.PutItem.base:type_name -> peerd.share.Base
-	9,  // 13: peerd.share.Changed.entry:type_name -> peerd.share.Entry
-	20, // 14: peerd.share.Changed.error:type_name -> peerd.wire.Error
-	17, // 15: peerd.share.Changed.version:type_name -> peerd.share.Kept
-	18, // 16: peerd.share.Changed.event:type_name -> peerd.share.Event
-	19, // 17: peerd.share.Changed.cursor:type_name -> peerd.share.Cursor
-	9,  // 18: peerd.share.Kept.entry:type_name -> peerd.share.Entry
-	9,  // 19: peerd.share.Event.entry:type_name -> peerd.share.Entry
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	10, // 4: peerd.share.Page.entries:type_name -> peerd.share.Entry
+	22, // 5: peerd.share.Page.error:type_name -> peerd.wire.Error
+	9,  // 6: peerd.share.Page.space:type_name -> peerd.share.Space
+	11, // 7: peerd.share.Entry.lock:type_name -> peerd.share.Lock
+	0,  // 8: peerd.share.Change.verb:type_name -> peerd.share.Verb
+	15, // 9: peerd.share.Change.base:type_name -> peerd.share.Base
+	15, // 10: peerd.share.Change.to_base:type_name -> peerd.share.Base
+	16, // 11: peerd.share.Change.upload:type_name -> peerd.share.Upload
+	21, // 12: peerd.share.Change.after:type_name -> peerd.share.Cursor
+	14, // 13: peerd.share.Change.touch:type_name -> peerd.share.Touch
+	15, // 14: peerd.share.PutItem.base:type_name -> peerd.share.Base
+	10, // 15: peerd.share.Changed.entry:type_name -> peerd.share.Entry
+	22, // 16: peerd.share.Changed.error:type_name -> peerd.wire.Error
+	19, // 17: peerd.share.Changed.version:type_name -> peerd.share.Kept
+	20, // 18: peerd.share.Changed.event:type_name -> peerd.share.Event
+	21, // 19: peerd.share.Changed.cursor:type_name -> peerd.share.Cursor
+	10, // 20: peerd.share.Kept.entry:type_name -> peerd.share.Entry
+	10, // 21: peerd.share.Event.entry:type_name -> peerd.share.Entry
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_share_sharepb_share_proto_init() }
@@ -1811,13 +1967,15 @@ func file_share_sharepb_share_proto_init() {
 		(*AuthHello_Password)(nil),
 		(*AuthHello_Ticket)(nil),
 	}
+	file_share_sharepb_share_proto_msgTypes[13].OneofWrappers = []any{}
+	file_share_sharepb_share_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_share_sharepb_share_proto_rawDesc), len(file_share_sharepb_share_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -21,6 +21,7 @@ import (
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/change"
+	"github.com/peerd/peerd/share/change/disk"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/sharepb"
 	"github.com/peerd/peerd/share/watch"
@@ -89,7 +90,7 @@ func Need(v sharepb.Verb) share.Right {
 	case sharepb.Verb_VERB_WATCH:
 		return share.Read
 	case sharepb.Verb_VERB_PUT, sharepb.Verb_VERB_MKDIR, sharepb.Verb_VERB_REMOVE, sharepb.Verb_VERB_MOVE, sharepb.Verb_VERB_COPY,
-		sharepb.Verb_VERB_VERSIONS, sharepb.Verb_VERB_RESTORE, sharepb.Verb_VERB_LOCK:
+		sharepb.Verb_VERB_VERSIONS, sharepb.Verb_VERB_RESTORE, sharepb.Verb_VERB_LOCK, sharepb.Verb_VERB_TOUCH:
 		return share.Full
 	}
 	return share.Full + 1
@@ -373,6 +374,9 @@ func (c *session) do(ctx context.Context, o serve.Offer, req *sharepb.Change, en
 		r := ed.Copy(ctx, path, to, toBase, c.by())
 		c.conflict(o, to, r)
 		return c.tell(r)
+	case sharepb.Verb_VERB_TOUCH:
+		defer sh.hold(path)()
+		return c.tell(ed.Touch(ctx, path, base, setFrom(req.Touch), c.by()))
 	case sharepb.Verb_VERB_VERSIONS:
 		return c.versions(ctx, ed, path, req.Deep)
 	case sharepb.Verb_VERB_RESTORE:
@@ -400,6 +404,17 @@ func baseFrom(m *sharepb.Base) (change.Base, error) {
 		return b, &peer.Error{Op: "read change", Kind: peer.Usage, Err: errors.New("it expects what is no version")}
 	}
 	return b, nil
+}
+
+func setFrom(m *sharepb.Touch) (set disk.Set) {
+	if m != nil && m.ModTime != nil {
+		when := time.Unix(0, *m.ModTime)
+		set.ModTime = &when
+	}
+	if m != nil {
+		set.Exec = m.Exec
+	}
+	return set
 }
 
 // tell sends the result of one change; its error ends the answer.

@@ -222,7 +222,7 @@ func (p *put) item(m *sharepb.PutItem) (*fetch.Item, error) {
 		}
 	}
 	name := p.names.take(stagedName{p.offer.ID, p.staged(m)})
-	it := &item{Put: change.Put{Staged: name.text, Path: path, Base: base, Parents: true, By: by}, number: m.Number, size: m.Size, name: name}
+	it := &item{Put: change.Put{Staged: name.text, Path: path, Base: base, Exec: m.Exec, Parents: true, By: by}, number: m.Number, size: m.Size, name: name}
 	p.mu.Lock()
 	p.items[m.Number] = it
 	p.pending += m.Size

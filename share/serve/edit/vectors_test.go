@@ -104,7 +104,7 @@ func makeVectors(t *testing.T) vectors {
 	}{
 		{"put", &sharepb.Change{Verb: sharepb.Verb_VERB_PUT, Upload: &sharepb.Upload{Id: id, Token: []byte("0123456789abcdef0123456789abcdef")}}, []proto.Message{
 			&sharepb.PutItem{Number: 1, Path: []string{"plan", "a.txt"}, Size: 12, ModTime: at, Base: &sharepb.Base{}},
-			&sharepb.PutItem{Number: 2, Path: []string{"plan", "b.txt"}, Size: 12, ModTime: at, Base: &sharepb.Base{Version: version}},
+			&sharepb.PutItem{Number: 2, Path: []string{"plan", "b.txt"}, Size: 12, ModTime: at, Base: &sharepb.Base{Version: version}, Exec: proto.Bool(false)},
 			&sharepb.PutItem{Number: 3, Path: []string{"empty"}, Dir: true}, &sharepb.PutItem{},
 			&sharepb.Changed{Number: 3, Entry: &sharepb.Entry{Path: []string{"empty"}, Kind: 2, ModTime: at, Version: version}},
 			&sharepb.Changed{Bytes: 24}, &sharepb.Changed{Number: 1, Entry: entry("plan", "a.txt")},
@@ -118,6 +118,8 @@ func makeVectors(t *testing.T) vectors {
 			[]proto.Message{&sharepb.Changed{Entry: entry("b")}, end}},
 		{"copy", &sharepb.Change{Verb: sharepb.Verb_VERB_COPY, Path: []string{"a"}, To: []string{"b"}, ToBase: &sharepb.Base{}},
 			[]proto.Message{&sharepb.Changed{Entry: entry("b")}, end}},
+		{"touch", &sharepb.Change{Verb: sharepb.Verb_VERB_TOUCH, Path: []string{"a"}, Base: &sharepb.Base{Version: version}, Touch: &sharepb.Touch{ModTime: proto.Int64(at), Exec: proto.Bool(true)}},
+			[]proto.Message{&sharepb.Changed{Entry: &sharepb.Entry{Path: []string{"a"}, Kind: 1, Size: 12, ModTime: at, Version: version, Exec: true}}, end}},
 		{"versions", &sharepb.Change{Verb: sharepb.Verb_VERB_VERSIONS, Path: []string{"a"}}, []proto.Message{
 			&sharepb.Changed{Version: &sharepb.Kept{Id: old, Entry: entry("a"), Time: at, Name: "anna", Verb: "put"}}, end}},
 		{"restore", &sharepb.Change{Verb: sharepb.Verb_VERB_RESTORE, Path: []string{"a"}, To: []string{"a"}, Version: old, ToBase: &sharepb.Base{Version: version}},

@@ -95,6 +95,17 @@ func noted(c change.Change) watch.Event {
 	return ev
 }
 
+// space is how much a share may hold.
+func (w *World) space(id share.ID) func(context.Context, peer.ID) (int64, int64, error) {
+	return func(ctx context.Context, _ peer.ID) (int64, int64, error) {
+		sh, err := w.Edit(serve.Offer{Info: share.Info{ID: id}})
+		if err != nil {
+			return 0, 0, err
+		}
+		return sh.Editor.Space(ctx)
+	}
+}
+
 // old opens old versions of files.
 func (w *World) old(id share.ID) func(context.Context, share.Path, string) (share.OpenFile, error) {
 	return func(ctx context.Context, p share.Path, version string) (share.OpenFile, error) {

@@ -215,6 +215,6 @@ func (w *World) share(name share.Name) serve.Offer {
 	w.change.mu.Unlock()
 	return serve.Offer{
 		Info: share.Info{ID: id, Name: name}, Hidden: name.Hidden(), Epochs: grant.Epochs{Read: 7, Full: 9}, FS: fs, Credentials: unset,
-		Old: w.old(id),
+		Old: w.old(id), Space: w.space(id),
 	}
 }

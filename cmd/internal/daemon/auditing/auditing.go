@@ -163,6 +163,8 @@ func kindOfVerb(verb string) audit.Kind {
 		return audit.KindCopy
 	case "mkdir":
 		return audit.KindMkdir
+	case "touch":
+		return audit.KindTouch
 	case "restore":
 		return audit.KindRestore
 	case "undo":

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -274,6 +275,9 @@ func (u *upload) item(e share.Entry) (remote.PutItem, bool) {
 	it := remote.PutItem{Path: to, Size: e.Size, ModTime: e.ModTime, Open: func(ctx context.Context) (share.OpenFile, error) {
 		return u.files.Open(ctx, e.Path)
 	}}
+	if runtime.GOOS != "windows" { // which has no such bit
+		it.Exec = &e.Exec
+	}
 	switch {
 	case !there:
 		return u.put(e, to, it)
