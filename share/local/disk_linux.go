@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/peerd/peerd/share"
@@ -72,15 +73,16 @@ func (d *kernelDisk) sync() error {
 			unix.Close(fd)
 		}
 	}()
-	for _, fd := range dirty {
-		if many { // all of them are of one file system
+	if many {
+		for _, fd := range dirty { // all of them are of one file system
 			return unix.Syncfs(fd)
 		}
-		if err := unix.Fsync(fd); err != nil {
-			return err
-		}
 	}
-	return nil
+	var all errgroup.Group // what is asked for at once goes to the disk at once, where one after the other waits for it each time
+	for _, fd := range dirty {
+		all.Go(func() error { return unix.Fsync(fd) })
+	}
+	return all.Wait()
 }
 
 func (d *kernelDisk) present() error {
