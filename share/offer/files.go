@@ -166,9 +166,7 @@ func (o *Offers) sweep(ctx context.Context, ed *change.Editor) {
 func (o *Offers) changed(id share.ID, f *files, c change.Change) {
 	now := time.Now()
 	if f.watcher != nil {
-		for _, ev := range noted(c, now) {
-			f.watcher.Note(ev)
-		}
+		f.watcher.Note(edit.Noted(c, now))
 	}
 	s, err := o.Registry.ByID(id)
 	if err != nil {
@@ -231,23 +229,6 @@ func brakes(b *edit.Brake, c change.Change, now time.Time, held int) bool {
 		return tooMuch
 	}
 	return b.Touch(c.Path, now, held) || tooMuch
-}
-
-// noted is a change as those that watch hear of it.
-func noted(c change.Change, now time.Time) []watch.Event {
-	ev := watch.Event{Entry: c.After, By: c.By.Peer, Time: now}
-	switch {
-	case !c.To.IsRoot():
-		ev.Kind, ev.From = watch.Moved, c.Path
-	case c.After.Kind == 0:
-		ev.Kind, ev.Entry = watch.Removed, c.Before
-		ev.Entry.Path = c.Path
-	case c.Before.Kind == 0:
-		ev.Kind = watch.Created
-	default:
-		ev.Kind = watch.Changed
-	}
-	return []watch.Event{ev}
 }
 
 // Watched tells how well the shares are watched that are.

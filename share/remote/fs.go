@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"os"
 	"slices"
 	"time"
 
@@ -35,6 +34,9 @@ var _ share.FS = (*FS)(nil)
 
 // silence is how long a peer may take for one page.
 const silence = 20 * time.Second
+
+// atOnce is how soon a line that was dead before it was used tells so. What takes longer is a peer that went away meanwhile.
+const atOnce = time.Second
 
 // maxEntries is how many entries a peer can tell of in one answer before it is taken for a liar.
 const maxEntries = 4_000_000
@@ -128,7 +130,8 @@ func (f *FS) exchange(ctx context.Context, lines *line.Lines, fresh bool, a *ans
 	stop := context.AfterFunc(ctx, func() { l.Reset() })
 	over := false
 	defer func() { lines.Close(l, stop() && over) }()
-	if err := l.SetWriteDeadline(time.Now().Add(silence)); err != nil {
+	began := time.Now()
+	if err := l.SetWriteDeadline(began.Add(silence)); err != nil {
 		return used, err
 	}
 	req := &sharepb.Request{Share: f.share[:], Verb: a.verb, Path: a.base.Components()}
@@ -148,7 +151,7 @@ func (f *FS) exchange(ctx context.Context, lines *line.Lines, fresh bool, a *ans
 			if ctx.Err() != nil {
 				return false, ctx.Err()
 			}
-			return used && a.pages == 0 && !errors.Is(err, os.ErrDeadlineExceeded), away("list", err)
+			return used && a.pages == 0 && time.Since(began) < atOnce, away("list", err)
 		}
 		entries, err := a.page(&page)
 		if err != nil {

@@ -211,6 +211,27 @@ func looks() map[string]func(context.Context, *remote.FS) error {
 		"list":    func(ctx context.Context, f *remote.FS) error { return drain(f.List(ctx, root)) },
 		"walk":    func(ctx context.Context, f *remote.FS) error { return drain(f.Walk(ctx, root)) },
 		"walk on": func(ctx context.Context, f *remote.FS) error { return drain(f.WalkOn(ctx, root, time.Hour)) },
+		"space":   func(ctx context.Context, f *remote.FS) error { _, _, err := f.Space(ctx); return err },
+	}
+}
+
+// TestSums: room is told of only where it was asked for, and in numbers that can be.
+func TestSums(t *testing.T) {
+	for what, look := range looks() {
+		for text, space := range map[string]*sharepb.Space{
+			"more free than there is": {Total: 1, Free: 2}, "less than nothing free": {Total: 1, Free: -1}, "less than nothing": {Total: -1, Free: -1},
+			"what nobody asked for": {Total: 2, Free: 1},
+		} {
+			f := newFake(t)
+			f.meta = func(int) io.Reader {
+				return bytes.NewReader(servetest.Frames(t, &sharepb.Page{Space: space, End: true}))
+			}
+			_, fsys := f.client(t)
+			err := look(t.Context(), fsys)
+			if asked := what == "space" && space.Total == 2; asked != (err == nil) || !asked && peer.KindOf(err) != peer.Integrity {
+				t.Errorf("%s, %s: %v", what, text, err)
+			}
+		}
 	}
 }
 
@@ -356,6 +377,7 @@ func FuzzPages(f *testing.F) {
 	f.Add(uint8(0), servetest.Frames(f, page(true, entry())))
 	f.Add(uint8(1), servetest.Frames(f, page(false, entry("a"), entry("b")), page(true, entry("c"))))
 	f.Add(uint8(2), servetest.Frames(f, page(true, entry("a"), entry("a", "x"), entry("a b"))))
+	f.Add(uint8(3), servetest.Frames(f, &sharepb.Page{Space: &sharepb.Space{Total: 2, Free: 1}, End: true}))
 	f.Add(uint8(2), servetest.Frames(f, &sharepb.Page{Error: &wirepb.Error{Kind: 4, Text: "\x1b"}}))
 	f.Fuzz(func(t *testing.T, verb uint8, in []byte) {
 		owner := newFake(t)
@@ -365,14 +387,20 @@ func FuzzPages(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if verb%3 == 0 {
+		if verb%4 == 3 {
+			if total, free, err := fsys.Space(t.Context()); free < 0 || free > total || err != nil && total != 0 {
+				t.Errorf("%d of %d are free, %v", free, total, err)
+			}
+			return
+		}
+		if verb%4 == 0 {
 			if e, err := fsys.Stat(t.Context(), base); err == nil && e.Path != base {
 				t.Errorf("stat gives %q", e.Path)
 			}
 			return
 		}
 		look := fsys.List
-		if verb%3 == 2 {
+		if verb%4 == 2 {
 			look = fsys.Walk
 		}
 		var last []string
@@ -384,7 +412,7 @@ func FuzzPages(f *testing.F) {
 				continue
 			}
 			below, ok := e.Path.Below(base)
-			if _, err := share.ParsePath(e.Path.Components()); err != nil || !ok || len(below) == 0 || verb%3 == 1 && len(below) > 1 {
+			if _, err := share.ParsePath(e.Path.Components()); err != nil || !ok || len(below) == 0 || verb%4 == 1 && len(below) > 1 {
 				t.Errorf("%q is listed", e.Path)
 			}
 			if e.Size < 0 || e.Kind != share.File && e.Kind != share.Dir || last != nil && slices.Compare(last, below) >= 0 {

@@ -221,6 +221,7 @@ func FuzzLister(f *testing.F) {
 	walk.Path = []string{"a", ".."}
 	f.Add(false, servetest.Frames(f, list, walk, &sharepb.Request{Share: b.docs[:], Verb: sharepb.Verb_VERB_STAT}))
 	f.Add(true, servetest.Frames(f, &sharepb.Request{Share: b.docs[:], Path: []string{"a"}, Verb: sharepb.Verb_VERB_STAT}))
+	f.Add(false, servetest.Frames(f, b.request(sharepb.Verb_VERB_SPACE), &sharepb.Request{Share: b.docs[:], Verb: sharepb.Verb_VERB_SPACE}))
 	f.Add(true, servetest.Frames(f, &sharepb.Request{Share: []byte("short"), Grant: b.grant, Verb: 99}))
 	f.Fuzz(func(t *testing.T, granted bool, in []byte) {
 		b := newBare(t, &files{entries: entries(t, "a", "b")})
@@ -229,7 +230,7 @@ func FuzzLister(f *testing.F) {
 			in = append(servetest.Frames(t, b.request(sharepb.Verb_VERB_STAT)), in...)
 		}
 		for _, p := range b.pages(t, in) {
-			if len(p.Entries) > 0 && !shown {
+			if (len(p.Entries) > 0 || p.Space != nil) && !shown {
 				t.Errorf("entries for nothing: %v", p)
 			}
 			if p.Error != nil && (p.End || len(p.Entries) > 0) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,7 @@ func TestCopyUp(t *testing.T) {
 		write(t, filepath.Join(src, name), text)
 	}
 	link := os.Symlink("a", filepath.Join(src, "tree", "link"))
+	works(t, "a program", os.Chmod(filepath.Join(src, "tree", "a"), 0o700))
 	works(t, "an empty folder", os.MkdirAll(filepath.Join(src, "tree", "hollow"), 0o700))
 	skipped, err := berta.up(control.CopyRequest{Recursive: true}, "//anna/docs", filepath.Join(src, "tree"))
 	works(t, "a folder", err)
@@ -68,6 +70,11 @@ func TestCopyUp(t *testing.T) {
 		t.Errorf("left out: %q", skipped)
 	}
 	berta.is("//anna/docs/tree/sub/b", "b")
+	for name, exec := range map[string]bool{"a": true, "sub/b": false} {
+		if info, err := os.Stat(filepath.Join(docs, "tree", name)); err != nil || runtime.GOOS != "windows" && info.Mode()&0o111 != 0 != exec {
+			t.Errorf("%s may be run: %v, %v", name, info.Mode(), err)
+		}
+	}
 	if info, err := os.Stat(filepath.Join(docs, "tree", "hollow")); err != nil || !info.IsDir() {
 		t.Errorf("the empty folder: %v", err)
 	}

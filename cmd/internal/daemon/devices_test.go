@@ -330,11 +330,11 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	s, err := berta.ShareSet(ctx, "docs", control.ShareSet{Settings: map[string]string{
-		"quota": "10G", "peer-quota": "1GiB", "reserve": "none", "versions-age": "none", "versions-count": "7", "versions-share": "5%", "brake": "off",
+		"quota": "10G", "peer-quota": "1GiB", "reserve": "none", "versions-age": "none", "versions-count": "7", "versions-share": "5%", "brake": "off", "exec": "never",
 	}})
 	works(t, "set", err)
 	want = control.Settings{Quota: 10e9, PeerQuota: 1 << 30, Reserve: new(int64), VersionsAge: -1, VersionsCount: 7, VersionsShare: 5, Brake: control.Brake{Off: true},
-		Set: map[string]string{"quota": "10GB", "peer-quota": "1GiB", "reserve": "none", "versions-age": "none", "versions-count": "7", "versions-share": "5%", "brake": "off"}}
+		Set: map[string]string{"quota": "10GB", "peer-quota": "1GiB", "reserve": "none", "versions-age": "none", "versions-count": "7", "versions-share": "5%", "brake": "off", "exec": "never"}}
 	berta.restart()
 	for what, got := range map[string]control.Settings{"set": s.Settings, "after a restart": get()} {
 		if !reflect.DeepEqual(got, want) {

@@ -9,6 +9,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/audit"
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/change"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/sharepb"
 	"github.com/peerd/peerd/share/watch"
@@ -66,6 +67,21 @@ func (c *session) event(e watch.Event) *sharepb.Event {
 		m.Name = string(c.Name(e.By))
 	}
 	return m
+}
+
+// Noted is a change that was made just now as a watcher is told of it.
+func Noted(c change.Change, now time.Time) watch.Event {
+	ev := watch.Event{Kind: watch.Changed, Entry: c.After, By: c.By.Peer, Time: now}
+	switch {
+	case !c.To.IsRoot():
+		ev.Kind, ev.From = watch.Moved, c.Path
+	case c.After.Kind == 0:
+		ev.Kind, ev.Entry = watch.Removed, c.Before
+		ev.Entry.Path = c.Path
+	case c.Before.Kind == 0:
+		ev.Kind = watch.Created
+	}
+	return ev
 }
 
 func cursor(c watch.Cursor) *sharepb.Cursor { return &sharepb.Cursor{Epoch: c.Epoch[:], Seq: c.Seq} }

@@ -61,7 +61,7 @@ func (w *World) Edit(o serve.Offer) (edit.Share, error) {
 	sh := edit.Share{Feed: watch.NewFeed(watch.Keep)}
 	sh.Watcher = watch.New(files, dir, sh.Feed, watch.Options{})
 	sh.Editor, err = change.Open(context.Background(), disk, change.Options{Changed: func(c change.Change) {
-		sh.Watcher.Note(noted(c))
+		sh.Watcher.Note(edit.Noted(c, time.Now()))
 	}})
 	if err != nil {
 		return edit.Share{}, err
@@ -78,21 +78,6 @@ func (w *World) Edit(o serve.Offer) (edit.Share, error) {
 	})
 	w.change.shares[o.ID] = sh
 	return sh, nil
-}
-
-// noted is a change as those that watch hear of it.
-func noted(c change.Change) watch.Event {
-	ev := watch.Event{Kind: watch.Changed, Entry: c.After, By: c.By.Peer}
-	switch {
-	case !c.To.IsRoot():
-		ev.Kind, ev.From = watch.Moved, c.Path
-	case c.After.Kind == 0:
-		ev.Kind, ev.Entry = watch.Removed, c.Before
-		ev.Entry.Path = c.Path
-	case c.Before.Kind == 0:
-		ev.Kind = watch.Created
-	}
-	return ev
 }
 
 // space is how much a share may hold.
