@@ -87,9 +87,9 @@ func (o *ordered) large(ctx context.Context) error {
 	memory := newMemory(l)
 	grow := f.opts.Shelf.Begin(f.file(ms), l, memory)
 	defer grow.Close()
-	ld, end := f.pull(ms, memory, grow, swarm.Options{Sequential: true, Ahead: max(2, readAhead>>l.Bits)})
+	ld, end := f.pull(ms, memory, grow, swarm.Options{Reading: true})
 	defer end()
-	ld.Want(first)
+	want(ld, first)
 	hashed, ended := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -104,6 +104,11 @@ func (o *ordered) large(ctx context.Context) error {
 		grow.Finish(transfer.Manifest{Layout: l, Root: ms.root, Pieces: ms.got}, "")
 	}
 	return err
+}
+
+// want has a piece asked for that the reader waits for, and those ahead of it.
+func want(ld *pull.Pull, i int) {
+	ld.Want(nil, []swarm.Span{{From: i, To: i + max(2, readAhead>>ld.Layout.Bits)}})
 }
 
 var errEnough = errors.New("enough")
@@ -166,7 +171,7 @@ func (o *ordered) pieces(ctx context.Context, ld *pull.Pull, memory *memory, fir
 		}
 		ld.Keep(i, data)
 		memory.drop(i)
-		ld.Want(i + 1)
+		want(ld, i+1)
 	}
 	if hashed == nil || o.to >= 0 {
 		return nil

@@ -31,7 +31,7 @@ type (
 		Set    transfer.Set
 	}
 	// Place is an origin's hint that this fetcher is number Index, from 0, of Of that fetch the file now. The newest
-	// counts; Of below 2, or an Index that is none, takes it back. A Sequential swarm pays it no heed.
+	// counts; Of below 2, or an Index that is none, takes it back. A swarm for Reading pays it no heed.
 	Place struct {
 		Source    peer.ID
 		Index, Of int
@@ -40,9 +40,11 @@ type (
 	Known struct{ Piece int }
 	// Here says that a piece is on disk already.
 	Here struct{ Piece int }
-	// Want says, when Sequential, which piece the reader waits for: that and those ahead of it are asked for, lowest
-	// first, and what is owed of others is cancelled. It is 0 in the beginning.
-	Want struct{ Piece int }
+	// Gone says, when Reading, that a piece is here no more.
+	Gone struct{ Piece int }
+	// Want says, when Reading, which pieces are waited for, or soon will be: those of the first span first, of each the lowest
+	// first. What is owed of others is cancelled. Nothing is wanted in the beginning.
+	Want struct{ Spans []Span }
 	// Got says that a source gave a piece and its hash was right.
 	Got struct {
 		Source peer.ID
@@ -64,6 +66,9 @@ type (
 	Tick struct{}
 )
 
+// Span is the pieces from From up to before To.
+type Span struct{ From, To int }
+
 // Action is something to do now, in the order given.
 type Action interface{ action() }
 
@@ -84,7 +89,7 @@ type (
 		Source peer.ID
 		Why    Why
 	}
-	// Done says, once, that every piece is here.
+	// Done says, once, that every piece is here. When Reading, some may be gone later.
 	Done struct{}
 )
 

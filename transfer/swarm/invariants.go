@@ -22,7 +22,7 @@ func (s *Swarm) Check() error {
 	if flying != s.pieces.flying {
 		return fmt.Errorf("%d pieces are owed, %d are counted", flying, s.pieces.flying)
 	}
-	if s.done != s.pieces.here.Full() {
+	if full := s.pieces.here.Full(); full && !s.done || s.done && !full && !s.opts.Reading {
 		return fmt.Errorf("done is %t with %d pieces left", s.done, s.Left())
 	}
 	return nil
@@ -65,8 +65,8 @@ func (s *Swarm) checkPiece(p int) error {
 			if l.here.Has(p) || !l.known.Has(p) {
 				return fmt.Errorf("%s is asked for what is here, or not known", q.id)
 			}
-			if s.opts.Sequential && (p < s.want || p >= s.want+s.opts.Ahead) {
-				return fmt.Errorf("%s is asked for it while %d is wanted", q.id, s.want)
+			if s.opts.Reading && !s.wanted(p) {
+				return fmt.Errorf("%s is asked for it while %v are wanted", q.id, s.wants)
 			}
 		}
 	}
@@ -90,7 +90,7 @@ func (s *Swarm) checkPiece(p int) error {
 
 // checkWork tells of a source that has room and could bring an open piece, and yet is not asked.
 func (s *Swarm) checkWork(p int) error {
-	if s.opts.Sequential && (p < s.want || p >= s.want+s.opts.Ahead) {
+	if s.opts.Reading && !s.wanted(p) {
 		return nil
 	}
 	for _, q := range s.joined {

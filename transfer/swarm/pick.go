@@ -32,8 +32,8 @@ func (s *Swarm) fill() {
 func (s *Swarm) pick(q *source) int {
 	p := -1
 	switch {
-	case s.opts.Sequential:
-		p = s.lowest(q)
+	case s.opts.Reading:
+		p = s.neediest(q)
 	case s.place.Of > 1 && q.origin:
 		p = s.fromOrigin(q)
 	default:
@@ -45,17 +45,19 @@ func (s *Swarm) pick(q *source) int {
 	return p
 }
 
-// lowest is the first open piece, from the wanted one on and not beyond the read-ahead, that a source has.
-func (s *Swarm) lowest(q *source) int {
-	for p := s.want; ; p++ {
-		p = s.pieces.open.NextIn(p, &q.has)
-		if p < 0 || p >= s.want+s.opts.Ahead {
-			return -1
-		}
-		if s.may(q, p) {
-			return p
+// neediest is the first open piece that a source has, in the order in which pieces are wanted, or -1.
+func (s *Swarm) neediest(q *source) int {
+	for _, w := range s.wants {
+		for p := w.From; ; p++ {
+			if p = s.pieces.open.NextIn(p, &q.has); p < 0 || p >= w.To {
+				break
+			}
+			if s.may(q, p) {
+				return p
+			}
 		}
 	}
+	return -1
 }
 
 // fromOrigin picks for an origin that several fetch from: what only it has of the own part. After that others are likely
@@ -125,9 +127,9 @@ func (s *Swarm) may(q *source, piece int) bool {
 	})
 }
 
-// closing reports whether all that is left is on its way: of the file, or when Sequential of what is read ahead.
+// closing reports whether all that is left is on its way: of the file, or when Reading of what is wanted.
 func (s *Swarm) closing() bool {
-	if s.opts.Sequential {
+	if s.opts.Reading {
 		return s.pieces.flying > 0
 	}
 	return s.pieces.flying > 0 && s.pieces.flying == s.Left()

@@ -71,6 +71,11 @@ func (h *steps) Pop() any {
 	return x
 }
 
+// reader reads all pieces once, from some place on and round, and keeps some of them for a while alone.
+type reader struct{ from, read, ahead int }
+
+func (d *reader) at(r *run) int { return (d.from + d.read) % r.pieces }
+
 type run struct {
 	rng     *rand.Rand
 	swarm   *Swarm
@@ -81,7 +86,8 @@ type run struct {
 	now     time.Duration
 	natures map[peer.ID]*nature
 	names   []peer.ID
-	reader  int
+	readers []*reader
+	told    bool // that it is done
 	done    bool
 	err     error
 	logf    func(string, ...any)
@@ -90,7 +96,7 @@ type run struct {
 func newRun(seed uint64, logf func(string, ...any)) *run {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	r := &run{rng: rng, pieces: 1 + rng.IntN(60), natures: map[peer.ID]*nature{}, logf: logf}
-	r.opts = Options{Sequential: rng.IntN(3) == 0, Seed: seed, Ahead: 1 + rng.IntN(20)}
+	r.opts = Options{Reading: rng.IntN(3) == 0, Seed: seed}
 	r.swarm = New(transfer.Layout{Size: int64(r.pieces)<<18 - int64(rng.IntN(1<<18)), Bits: 18}, r.opts)
 	for i := range 1 + rng.IntN(6) {
 		id := peer.ID(fmt.Sprintf("source%d", i))
@@ -115,6 +121,15 @@ func newRun(seed uint64, logf func(string, ...any)) *run {
 			r.later(time.Duration(rng.IntN(2000))*time.Millisecond, "here", func() { r.apply(Here{p}) })
 		}
 		r.later(time.Duration(p*rng.IntN(50))*time.Millisecond, "known", func() { r.apply(Known{p}) })
+	}
+	if r.opts.Reading {
+		for range 1 + rng.IntN(3) {
+			r.readers = append(r.readers, &reader{from: rng.IntN(r.pieces), ahead: 1 + rng.IntN(20)})
+		}
+		for range rng.IntN(10) {
+			r.later(time.Duration(rng.IntN(5000))*time.Millisecond, "gone", func() { r.apply(Gone{rng.IntN(r.pieces)}) })
+		}
+		r.later(time.Duration(rng.IntN(1000))*time.Millisecond, "begin", func() { r.apply(r.want()) })
 	}
 	for range rng.IntN(4) {
 		r.later(time.Duration(rng.IntN(5000))*time.Millisecond, "place", func() {
@@ -184,10 +199,32 @@ func (r *run) apply(e Event) {
 	for _, a := range actions {
 		r.act(a)
 	}
-	if r.opts.Sequential && r.reader < r.pieces-1 && r.swarm.Have(r.reader) {
-		r.reader++
-		r.apply(Want{r.reader})
+	r.read()
+}
+
+// read has readers go on whose piece is here.
+func (r *run) read() {
+	left := false
+	for _, d := range r.readers {
+		if d.read < r.pieces && r.swarm.Have(d.at(r)) {
+			d.read++
+			r.apply(r.want())
+			return
+		}
+		left = left || d.read < r.pieces
 	}
+	r.done = r.done || r.opts.Reading && !left
+}
+
+// want is what all readers want: each the piece that it waits for, before what any of them reads ahead.
+func (r *run) want() Want {
+	var now, ahead []Span
+	for _, d := range r.readers {
+		if p := d.at(r); d.read < r.pieces {
+			now, ahead = append(now, Span{p, p + 1}), append(ahead, Span{p + 1, p + d.ahead})
+		}
+	}
+	return Want{append(now, ahead...)}
 }
 
 func (r *run) act(a Action) {
@@ -214,10 +251,11 @@ func (r *run) act(a Action) {
 	case Drop:
 		r.drop(a)
 	case Done:
-		if r.done {
+		if r.told {
 			r.err = fmt.Errorf("done twice")
 		}
-		r.done = true
+		r.told = true
+		r.done = !r.opts.Reading
 	}
 }
 

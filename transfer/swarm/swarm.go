@@ -1,8 +1,8 @@
 // Package swarm decides which piece of one file is asked of which source. It is a pure state machine: events in, actions
 // out, and time is part of an event; who runs it owns the clock, the streams and the disk.
 //
-//   - Pieces are asked for rarest first, so that fetchers soon have something for each other; a reader that waits gets
-//     them lowest first instead.
+//   - Pieces are asked for rarest first, so that fetchers soon have something for each other; readers that wait get what they
+//     want instead, and in their order.
 //   - When several fetch at once, each asks the origin for a part of its own and the others for theirs: the origin sends
 //     each piece once, the least that any plan can do with.
 //   - What a source may owe follows its bandwidth and delay: enough to keep its link busy, and no more, so that nothing
@@ -21,16 +21,12 @@ import (
 
 // Options say how a file is fetched. The zero Options suit a copy.
 type Options struct {
-	// Sequential is for a reader that waits: the lowest piece first, and none beyond Ahead.
-	Sequential bool
-	// Ahead is how many pieces from the wanted one on are asked for when Sequential; 64 if it is 0.
-	Ahead int
+	// Reading is for readers that wait: nothing is asked for but what Want names, and in its order.
+	Reading bool
 	// Seed decides between pieces that are as rare. Each fetcher should have its own, or all ask for the same; a run
 	// with the same seed and events gives the same actions.
 	Seed uint64
 }
-
-const defaultAhead = 64
 
 // Swarm is the plan for one file. It is not for use by several goroutines at once.
 type Swarm struct {
@@ -48,7 +44,7 @@ type Swarm struct {
 	joined  []*source           // those that can be asked, in the order they came
 	turn    int                 // who of joined is asked first
 
-	want  int // when Sequential: the piece that the reader waits for
+	wants []Span // when Reading
 	place Place
 	own   transfer.Set // what the place makes this fetcher's own part
 	blind int          // pieces of the own part whose hashes are not known yet
@@ -56,9 +52,6 @@ type Swarm struct {
 
 // New is the plan for a file of which nothing is known or here.
 func New(layout transfer.Layout, opts Options) *Swarm {
-	if opts.Ahead <= 0 {
-		opts.Ahead = defaultAhead
-	}
 	return &Swarm{
 		layout:  layout,
 		opts:    opts,
@@ -216,18 +209,34 @@ func (e Known) apply(s *Swarm) {
 
 func (e Here) apply(s *Swarm) { s.arrive(e.Piece) }
 
+func (e Gone) apply(s *Swarm) {
+	if s.opts.Reading && s.pieces.here.Remove(e.Piece) {
+		s.settle(e.Piece)
+	}
+}
+
 func (e Want) apply(s *Swarm) {
-	if e.Piece < 0 || e.Piece >= s.layout.Pieces() || !s.opts.Sequential {
+	if !s.opts.Reading {
 		return
 	}
-	s.want = e.Piece
+	s.wants = s.wants[:0]
+	for _, w := range e.Spans {
+		if w = (Span{max(w.From, 0), min(w.To, s.layout.Pieces())}); w.From < w.To {
+			s.wants = append(s.wants, w)
+		}
+	}
 	for _, q := range s.joined {
 		for _, r := range slices.Clone(q.owed) {
-			if r.piece < s.want || r.piece >= s.want+s.opts.Ahead {
+			if !s.wanted(r.piece) {
 				s.cancel(q, r.piece)
 			}
 		}
 	}
+}
+
+// wanted reports whether a reader wants a piece.
+func (s *Swarm) wanted(piece int) bool {
+	return slices.ContainsFunc(s.wants, func(w Span) bool { return w.From <= piece && piece < w.To })
 }
 
 func (e Got) apply(s *Swarm) {

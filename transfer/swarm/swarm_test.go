@@ -163,16 +163,60 @@ func TestTiesAreBrokenBySeed(t *testing.T) {
 	}
 }
 
-func TestSequential(t *testing.T) {
-	d := sit(t, 100, Options{Sequential: true, Ahead: 4})
-	d.expect(Joined{Source: "a", Origin: true}, Ask{"a", 0}, Ask{"a", 1})
+// want has one reader at a piece, with so many from there on wanted.
+func want(at, n int) Want { return Want{[]Span{{at, at + n}}} }
+
+func TestReading(t *testing.T) {
+	d := sit(t, 100, Options{Reading: true})
+	d.expect(Joined{Source: "a", Origin: true}) // nothing is wanted yet
+	d.expect(want(0, 4), Ask{"a", 0}, Ask{"a", 1})
 	d.now = ms
 	d.expect(Got{"a", 0}, Ask{"a", 2})
 	d.expect(Got{"a", 1}, Ask{"a", 3}) // and its window is 3, but what is beyond the read-ahead waits
-	d.expect(Want{2}, Ask{"a", 4})
-	d.expect(Want{50}, Cancel{"a", 2}, Cancel{"a", 3}, Cancel{"a", 4}, Ask{"a", 50}, Ask{"a", 51}, Ask{"a", 52})
-	d.expect(Want{-1})
-	d.expect(Want{100})
+	d.expect(want(2, 4), Ask{"a", 4})
+	d.expect(want(50, 4), Cancel{"a", 2}, Cancel{"a", 3}, Cancel{"a", 4}, Ask{"a", 50}, Ask{"a", 51}, Ask{"a", 52})
+	d.expect(want(-5, 3), Cancel{"a", 50}, Cancel{"a", 51}, Cancel{"a", 52})
+	d.expect(want(98, 9), Ask{"a", 98}, Ask{"a", 99})
+	d.expect(Want{}, Cancel{"a", 98}, Cancel{"a", 99})
+}
+
+// Several readers are served at their places, in the order in which they are named, and what all of them want is asked once.
+func TestReadingAtSeveralPlaces(t *testing.T) {
+	d := sit(t, 100, Options{Reading: true})
+	d.on(Joined{Source: "a", Origin: true})
+	d.expect(Want{[]Span{{10, 14}}}, Ask{"a", 10}, Ask{"a", 11})
+	d.expect(Want{[]Span{{70, 71}, {10, 14}, {12, 13}}}) // there is no room, and nothing is taken back
+	d.now = ms
+	d.expect(Got{"a", 10}, Ask{"a", 70}) // before 12
+	d.expect(Got{"a", 11}, Ask{"a", 12}, Ask{"a", 13})
+	d.expect(Want{[]Span{{70, 71}}}, Cancel{"a", 12}, Cancel{"a", 13})
+}
+
+func TestGone(t *testing.T) {
+	d := sit(t, 4, Options{Reading: true})
+	d.on(Joined{Source: "a", Origin: true})
+	d.on(want(0, 4))
+	d.now = ms
+	for p := range 4 {
+		got := d.on(Got{"a", p})
+		if done := slices.Contains(got, Action(Done{})); done != (p == 3) {
+			t.Fatalf("after piece %d: %s", p, show(got))
+		}
+	}
+	d.expect(Want{})
+	d.expect(Gone{2}) // and nobody wants it
+	if d.Have(2) || d.Left() != 1 {
+		t.Error("it is here still")
+	}
+	d.expect(want(0, 4), Ask{"a", 2})
+	d.expect(Gone{2})
+	d.expect(Got{"a", 2}) // done is said once
+	d.expect(Gone{9})
+	d = sit(t, 4, Options{})
+	d.on(Here{2})
+	if d.on(Gone{2}); !d.Have(2) {
+		t.Error("a copy lost a piece")
+	}
 }
 
 func TestPlace(t *testing.T) {
@@ -466,7 +510,9 @@ func TestSilentSourceIsDropped(t *testing.T) {
 
 // TestSilentSourceIsNotProbedForEver: that others bring what it owed does not hide that it gives nothing.
 func TestSilentSourceIsNotProbedForEver(t *testing.T) {
-	d := sit(t, 3000, Options{Sequential: true, Ahead: 10})
+	d := sit(t, 3000, Options{Reading: true})
+	at := 0
+	d.on(want(at, 10))
 	d.on(Joined{Source: "silent", Origin: true})
 	d.on(Joined{Source: "quick", Origin: true})
 	for d.now < 60*time.Second {
@@ -475,8 +521,9 @@ func TestSilentSourceIsNotProbedForEver(t *testing.T) {
 		if len(d.owed("quick")) > 0 {
 			actions = d.on(Got{"quick", d.owed("quick")[0]})
 		}
-		for d.Have(d.want) {
-			actions = append(actions, d.on(Want{d.want + 1})...)
+		for d.Have(at) {
+			at++
+			actions = append(actions, d.on(want(at, 10))...)
 		}
 		if slices.Contains(actions, Action(Drop{"silent", Slow})) {
 			return
@@ -557,7 +604,7 @@ func TestNobodyIsTrustedToCount(t *testing.T) {
 	for _, e := range []Event{
 		Known{-1}, Known{3}, Here{-1}, Here{3}, Got{"a", -1}, Got{"a", 3}, Bad{"a", 3}, Bad{"a", -1}, Refused{"a", 9},
 		Has{"a", []int{-1, 3}}, Has{"nobody", []int{1}}, HasSet{"nobody", transfer.FullSet(3)}, HasSet{"a", transfer.FullSet(9)},
-		Got{"nobody", 1}, Bad{"nobody", 1}, Refused{"nobody", 1}, Left{"nobody"}, Want{2}, Place{"nobody", 0, 2},
+		Got{"nobody", 1}, Bad{"nobody", 1}, Refused{"nobody", 1}, Left{"nobody"}, want(2, 1), Gone{1}, Place{"nobody", 0, 2},
 	} {
 		if got := d.on(e); len(got) > 0 {
 			t.Errorf("%T%v: %s", e, e, show(got))

@@ -20,6 +20,7 @@ type pieceJob struct {
 	member *member
 	index  int
 	want   transfer.Hash
+	lanes  *lane.Lanes // those that it is given to
 	off    atomic.Bool // called off
 	sent   bool        // given to the lanes; guarded by Pull.mu
 }
@@ -59,7 +60,7 @@ func (p *pieceJob) Receive(r *transferpb.GetReply, body io.Reader, s *lane.Scrat
 	if wanted, free := p.claim(); !wanted || !free {
 		_, err := io.Copy(io.Discard, body)
 		if wanted {
-			p.member.lanes.Again(p)
+			p.lanes.Again(p)
 		}
 		return err
 	}
@@ -147,10 +148,14 @@ func (p *pieceJob) take(body io.Reader, s *lane.Scratch) (good bool, err error) 
 	if manifest.Join(steps) != p.want {
 		return false, nil
 	}
-	if held {
-		return true, p.write(whole[:p.Cost()], begin)
+	if !held {
+		return true, nil
 	}
-	return true, nil
+	if to, ok := p.Sink.(Taker); ok && p.Cost() == transfer.UsualPiece && cap(whole) == transfer.UsualPiece {
+		s.Whole = to.Take(p.index, whole)
+		return true, nil
+	}
+	return true, p.write(whole[:p.Cost()], begin)
 }
 
 // sinkError is of this side: the file is given up for it, and not the source.
@@ -184,6 +189,9 @@ func (p *pieceJob) spoiled() {
 func (p *pieceJob) refused(err error) {
 	p.settled()
 	switch {
+	case p.member.id == p.Source.Peer && p.Refused != nil:
+		p.left(p.member.id)
+		p.Refused(err)
 	case p.member.id == p.Source.Peer:
 		p.end(err)
 	case peer.KindOf(err) == peer.NotFound:

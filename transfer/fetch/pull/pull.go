@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,6 +65,12 @@ type Sink interface {
 	Here(i int)
 }
 
+// Taker is a [Sink] that takes a verified piece of transfer.UsualPiece bytes without a copy: b is its from then on, and what it
+// gives in return, as long, is the caller's.
+type Taker interface {
+	Take(i int, b []byte) []byte
+}
+
 // Bans are the sources that gave wrong bytes. The zero Bans is ready, and safe for concurrent use.
 type Bans struct {
 	mu  sync.Mutex
@@ -94,6 +101,7 @@ type Config struct {
 
 	Source lane.Source                // the owner
 	Owner  *lane.Lanes                // to the owner
+	Urgent *lane.Lanes                // to the owner, for what readers wait for; nil makes no difference
 	Lanes  func(peer.ID) lane.Options // to another source
 	Sources
 	Bans *Bans
@@ -104,6 +112,8 @@ type Config struct {
 	Progress transfer.Progress
 	// Refusal makes an error of what the owner says of the file.
 	Refusal func(*wirepb.Error) error
+	// Refused is told what the owner says when it gives the file no more, and others go on; nil ends all of it then.
+	Refused func(error)
 	// Changed tells whether the owner has another version of the file by now, in an error that another try would not mend.
 	Changed func(context.Context) error
 	Log     *slog.Logger
@@ -129,6 +139,8 @@ type Pull struct {
 	writing map[int]*pieceJob // pieces longer than a step, each by one job at a time
 	members map[peer.ID]*member
 	topic   []byte
+	now     []swarm.Span // pieces that readers wait for
+	whole   bool         // every piece was here
 	ended   bool
 	err     error
 }
@@ -157,8 +169,10 @@ func Start(ctx context.Context, c Config) *Pull {
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	l.members[c.Source.Peer] = &member{pull: l, id: c.Source.Peer, lanes: c.Owner}
 	l.tasks.Go(l.tick)
+	if c.Check == nil || c.Plan.Reading {
+		l.ask(0, 0) // readers don't wait for a part of their own
+	}
 	if c.Check == nil {
-		l.apply(swarm.Joined{Source: c.Source.Peer, Origin: true})
 		return l
 	}
 	l.tasks.Go(l.listen)
@@ -176,6 +190,9 @@ func Start(ctx context.Context, c Config) *Pull {
 // Close ends it. What its requests still bring is of no use then. The other sources of a file that is whole have a moment
 // to hear of that, in background, which is told when that is over.
 func (l *Pull) Close(background func(func())) {
+	if l.wasWhole() {
+		l.end(nil)
+	}
 	l.end(errors.New("given up"))
 	if l.err != nil {
 		l.cancel()
@@ -188,6 +205,12 @@ func (l *Pull) Close(background func(func())) {
 		l.tasks.Wait()
 		l.cancel()
 	})
+}
+
+func (l *Pull) wasWhole() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.whole
 }
 
 // end sets the outcome, once.
@@ -264,8 +287,28 @@ func (l *Pull) here(i int) {
 	l.Growing.Add(i)
 }
 
-// Want says which piece a reader waits for.
-func (l *Pull) Want(i int) { l.apply(swarm.Want{Piece: i}) }
+// Want says which pieces readers wait for now, and which they are about to want, each in the order of need.
+func (l *Pull) Want(now, ahead []swarm.Span) {
+	l.mu.Lock()
+	l.now = now
+	l.mu.Unlock()
+	l.apply(swarm.Want{Spans: append(slices.Clone(now), ahead...)})
+}
+
+// Gone says that a piece is here no more, and may be wanted again.
+func (l *Pull) Gone(i int) {
+	l.mu.Lock()
+	l.arrived.Remove(i)
+	l.mu.Unlock()
+	l.apply(swarm.Gone{Piece: i})
+}
+
+// Others reports whether any source but the owner is asked now.
+func (l *Pull) Others() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.members) > 1
+}
 
 // FromShelf takes a piece that was fetched before. It is for one goroutine, that which learns the hashes.
 func (l *Pull) FromShelf(h *manifest.Hasher, i int, want transfer.Hash) bool {
@@ -315,7 +358,8 @@ func (l *Pull) apply(e swarm.Event) {
 		case swarm.Drop:
 			drops = append(drops, a)
 		case swarm.Done:
-			done = true
+			l.whole = true
+			done = !l.Plan.Reading
 		}
 	}
 	due := l.due()
@@ -345,7 +389,8 @@ const (
 func (l *Pull) due() map[*lane.Lanes][]lane.Job {
 	var due map[*lane.Lanes][]lane.Job
 	for _, m := range l.members {
-		if len(m.held) == 0 || m.sent >= enough && len(m.held) < together {
+		waited := l.Urgent != nil && m.id == l.Source.Peer && slices.ContainsFunc(m.held, l.urgent)
+		if len(m.held) == 0 || m.sent >= enough && len(m.held) < together && !waited {
 			continue
 		}
 		if due == nil {
@@ -355,12 +400,21 @@ func (l *Pull) due() map[*lane.Lanes][]lane.Job {
 			if !j.off.Load() {
 				j.sent = true
 				m.sent++
-				due[m.lanes] = append(due[m.lanes], j)
+				j.lanes = m.lanes
+				if waited && l.urgent(j) {
+					j.lanes = l.Urgent
+				}
+				due[j.lanes] = append(due[j.lanes], j)
 			}
 		}
 		m.held = m.held[:0]
 	}
 	return due
+}
+
+// urgent reports whether a reader waits for a piece. l.mu is held.
+func (l *Pull) urgent(j *pieceJob) bool {
+	return slices.ContainsFunc(l.now, func(w swarm.Span) bool { return w.From <= j.index && j.index < w.To })
 }
 
 // callOff takes a request back. l.mu is held.
