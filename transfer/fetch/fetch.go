@@ -17,8 +17,13 @@ import (
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/fetch/lane"
 	"github.com/peerd/peerd/transfer/fetch/pull"
+	"github.com/peerd/peerd/transfer/fetch/recent"
+	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/swarm"
 )
+
+// maxKeeping is how many pieces are written at a time that are kept for another.
+const maxKeeping = 16
 
 // Source is one share at its owner.
 type Source = lane.Source
@@ -32,7 +37,8 @@ type Options struct {
 	Waiting  func(error) // told when the owner can't be reached and is tried again, and what is missing; may be nil
 	Pace     func(ctx context.Context, from peer.ID, n int) error
 	Sources  Sources
-	Shelf    pull.Shelf // nil keeps and gives on nothing
+	Shelf    pull.Shelf    // nil keeps and gives on nothing
+	Memory   *recent.Cache // what files that are read keep in memory; nil has one of the Fetcher's own
 	Log      *slog.Logger
 }
 
@@ -54,8 +60,14 @@ type Fetcher struct {
 
 	bans pull.Bans
 
-	mu    sync.Mutex
-	pulls map[*pull.Pull]struct{} // under way
+	turns   chan struct{} // of those who ask for hashes
+	keeping chan struct{} // of pieces that are put on the shelf
+	hashers sync.Pool     // of *manifest.Hasher
+
+	mu      sync.Mutex
+	pulls   map[*pull.Pull]struct{} // under way
+	waiters []*asking               // streams that wait for another request
+	urgent  *lane.Lanes             // for what readers wait for; nil as long as there are none
 }
 
 // New starts a Fetcher, which works until Close or until ctx ends.
@@ -72,13 +84,15 @@ func New(ctx context.Context, src Source, opts Options) *Fetcher {
 	if opts.Shelf == nil {
 		opts.Shelf = noShelf{}
 	}
-	f := &Fetcher{src: src, opts: opts, pulls: make(map[*pull.Pull]struct{})}
+	if opts.Memory == nil {
+		opts.Memory = recent.New(0)
+	}
+	f := &Fetcher{src: src, opts: opts, pulls: make(map[*pull.Pull]struct{}), turns: make(chan struct{}, maxAsking), keeping: make(chan struct{}, maxKeeping)}
+	f.hashers.New = func() any { return new(manifest.Hasher) }
 	f.heard.Store(time.Now().UnixNano())
 	all, cancel := context.WithCancel(ctx)
 	f.root, f.cancel = all, cancel
-	f.owner = lane.Open(all, src, lane.Options{
-		Lanes: opts.Lanes, First: opts.First, Patience: opts.Patience, Heard: &f.heard, Waiting: f.waiting, Pace: f.pace(src.Peer), Log: opts.Log,
-	})
+	f.owner = lane.Open(all, src, f.lanes(opts.Lanes, opts.First))
 	f.ctx = f.owner.Context()
 	return f
 }
@@ -94,6 +108,16 @@ func (f *Fetcher) pace(from peer.ID) func(context.Context, int) error {
 // Close ends the lanes. Files that are not done fail.
 func (f *Fetcher) Close() {
 	f.owner.Close()
+	f.mu.Lock()
+	urgent, waiters := f.urgent, f.waiters
+	f.waiters = nil
+	f.mu.Unlock()
+	if urgent != nil {
+		urgent.Close()
+	}
+	for _, a := range waiters {
+		a.stream.Reset()
+	}
 	f.tasks.Wait()
 	f.cancel()
 }
@@ -116,19 +140,32 @@ func (f *Fetcher) waiting(err error) {
 	f.opts.Waiting(err)
 }
 
-// pull starts to bring a large file. It ends when end is called, be it cancelled or not.
-func (f *Fetcher) pull(ms *manifestStream, to pull.Sink, grow pull.Growing, plan swarm.Options) (l *pull.Pull, end func()) {
-	path := ms.path
-	l = pull.Start(f.root, pull.Config{
-		File: f.file(ms), Layout: ms.layout, Label: f.label(path), Plan: plan,
+// pull starts to bring a large file, all of it. It ends when end is called, be it cancelled or not.
+func (f *Fetcher) pull(ms *manifestStream, to pull.Sink, grow pull.Growing) (l *pull.Pull, end func()) {
+	return f.start(f.file(ms), ms.layout, to, grow, swarm.Options{}, nil)
+}
+
+// start starts to bring pieces of a large file. It ends when end is called, be it cancelled or not.
+func (f *Fetcher) start(file transfer.File, layout transfer.Layout, to pull.Sink, grow pull.Growing, plan swarm.Options, refused func(error)) (l *pull.Pull, end func()) {
+	c := pull.Config{
+		File: file, Layout: layout, Label: f.label(file.Path), Plan: plan,
 		Source: f.src, Owner: f.owner, Sources: f.opts.Sources, Bans: &f.bans,
 		Lanes: func(id peer.ID) lane.Options {
 			return lane.Options{Lanes: 1, First: seedLane, Patience: -1, Heard: &f.heard, Pace: f.pace(id), Log: f.opts.Log}
 		},
 		Sink: to, Growing: grow, Shelf: f.opts.Shelf, Progress: f.opts.Progress, Log: f.opts.Log,
-		Refusal: func(e *wirepb.Error) error { return f.refusal(e, path) },
-		Changed: func(ctx context.Context) error { return f.stillThere(ctx, path, ms.state.Version) },
-	})
+		Refusal: func(e *wirepb.Error) error { return f.refusal(e, file.Path) },
+		Refused: refused,
+		Changed: func(ctx context.Context) error { return f.stillThere(ctx, file.Path, file.Version) },
+	}
+	f.mu.Lock()
+	if plan.Reading && f.urgent == nil && f.root.Err() == nil {
+		f.urgent = lane.Open(f.ctx, f.src, f.lanes(1, 0))
+		context.AfterFunc(f.urgent.Context(), func() { f.owner.End(context.Cause(f.urgent.Context())) })
+	}
+	c.Urgent = f.urgent
+	f.mu.Unlock()
+	l = pull.Start(f.root, c)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pulls[l] = struct{}{}
@@ -137,6 +174,13 @@ func (f *Fetcher) pull(ms *manifestStream, to pull.Sink, grow pull.Growing, plan
 		delete(f.pulls, l)
 		f.mu.Unlock()
 		l.Close(f.tasks.Go)
+	}
+}
+
+// lanes are options of so many lanes to the owner.
+func (f *Fetcher) lanes(n, first int) lane.Options {
+	return lane.Options{
+		Lanes: n, First: first, Patience: f.opts.Patience, Heard: &f.heard, Waiting: f.waiting, Pace: f.pace(f.src.Peer), Log: f.opts.Log,
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/peerd/peerd/transfer/fetch/pull"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/store"
-	"github.com/peerd/peerd/transfer/swarm"
 )
 
 // changedTries is how often a file is begun anew that changes while it is fetched.
@@ -80,7 +79,7 @@ func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace
 func (f *Fetcher) fill(ctx context.Context, ms *manifestStream, part *store.Partial, old io.ReaderAt, whole func(pull.Growing) error) error {
 	grow := f.opts.Shelf.Begin(f.file(ms), ms.layout, part)
 	defer grow.Close()
-	l, end := f.pull(ms, partial{part}, grow, swarm.Options{})
+	l, end := f.pull(ms, partial{part}, grow)
 	defer end()
 	var h manifest.Hasher
 	buf := make([]byte, manifest.Step)

@@ -87,7 +87,7 @@ func (o *ordered) large(ctx context.Context) error {
 	memory := newMemory(l)
 	grow := f.opts.Shelf.Begin(f.file(ms), l, memory)
 	defer grow.Close()
-	ld, end := f.pull(ms, memory, grow, swarm.Options{Reading: true})
+	ld, end := f.start(f.file(ms), ms.layout, memory, grow, swarm.Options{Reading: true}, nil)
 	defer end()
 	want(ld, first)
 	hashed, ended := make(chan error, 1), make(chan struct{})

@@ -314,6 +314,7 @@ func whole(f *Fetcher, path []string, r *transferpb.GetReply, body io.Reader, s 
 		return nil, st, err
 	}
 	st = transfer.State{Size: r.State.Size, ModTime: time.Unix(0, r.State.ModTime)}
+	copy(st.Version[:], r.State.Version)
 	if manifest.Whole(data) != transfer.Hash(r.Root) || st.Size != int64(len(data)) {
 		return nil, st, &badAnswer{"its bytes do not match their hash"}
 	}

@@ -29,6 +29,8 @@ const maxHashes = 1024
 func (s *Service) Manifest(ctx context.Context, st peer.Stream) error {
 	c, ctx := s.session(ctx, st)
 	defer c.guard.Close()
+	r := &ranger{session: c, builder: s.builder}
+	defer r.close()
 	var req transferpb.ManifestRequest
 	for {
 		if err := c.next(&req); err != nil {
@@ -37,11 +39,15 @@ func (s *Service) Manifest(ctx context.Context, st peer.Stream) error {
 			}
 			return err
 		}
-		answer := s.manifest
-		if err := c.admit(req.File); err != nil {
-			answer = func(context.Context, *session, []string) error { return err }
+		err := c.admit(req.File)
+		switch {
+		case err != nil:
+		case req.Count > 0:
+			err = r.answer(ctx, &req)
+		default:
+			err = s.manifest(ctx, c, req.File.Path)
 		}
-		if err := answer(ctx, c, req.File.GetPath()); err != nil {
+		if err != nil {
 			if errors.Is(err, errSend) || ctx.Err() != nil {
 				return err
 			}
@@ -118,6 +124,9 @@ type builder struct {
 
 	mu     sync.Mutex
 	active map[transfer.Version]*building
+	parts  map[transfer.Version]*part
+	kept   int    // hashes that there is room for in parts
+	turns  uint64 // how often a part was asked for
 }
 
 func newBuilder(cache Manifests) *builder {
@@ -125,6 +134,7 @@ func newBuilder(cache Manifests) *builder {
 		cache:  cache,
 		slots:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 		active: make(map[transfer.Version]*building),
+		parts:  make(map[transfer.Version]*part),
 	}
 }
 
@@ -175,6 +185,9 @@ func (g *building) run(ctx context.Context, f File, l transfer.Layout) {
 	g.owner.mu.Lock()
 	if g.owner.active[g.version] == g {
 		delete(g.owner.active, g.version)
+	}
+	if err == nil {
+		g.owner.forget(g.version) // it is in the cache now
 	}
 	g.owner.mu.Unlock()
 	g.update(func() { g.root, g.err = m.Root, err })

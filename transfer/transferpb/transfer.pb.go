@@ -147,10 +147,14 @@ func (x *State) GetVersion() []byte {
 	return nil
 }
 
-// ManifestRequest asks for all piece hashes of one file. One stream carries one request after the other.
+// ManifestRequest asks for piece hashes of one file: for all of them, or for some of one version. One stream carries one
+// request after the other.
 type ManifestRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	File          *File                  `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	First         uint32                 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`    // the first piece of those that are asked for
+	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`    // how many, at most 1,024; 0 asks for all pieces, and of the version that there is
+	Version       []byte                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"` // that count pieces are wanted of, 16 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -192,7 +196,29 @@ func (x *ManifestRequest) GetFile() *File {
 	return nil
 }
 
-// ManifestReply: state first, then hashes as they become known, then the root or an error.
+func (x *ManifestRequest) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *ManifestRequest) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *ManifestRequest) GetVersion() []byte {
+	if x != nil {
+		return x.Version
+	}
+	return nil
+}
+
+// ManifestReply: state first, then hashes as they become known, then the root or an error. Where a count was asked for, up to 128
+// hashes of the pieces after may follow, and the root is empty if the source does not know it yet.
 type ManifestReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to What:
@@ -846,9 +872,12 @@ const file_transfer_transferpb_transfer_proto_rawDesc = "" +
 	"\x05State\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x03R\x04size\x12\x19\n" +
 	"\bmod_time\x18\x02 \x01(\x03R\amodTime\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\fR\aversion\";\n" +
+	"\aversion\x18\x03 \x01(\fR\aversion\"\x81\x01\n" +
 	"\x0fManifestRequest\x12(\n" +
-	"\x04file\x18\x01 \x01(\v2\x14.peerd.transfer.FileR\x04file\"\xa1\x01\n" +
+	"\x04file\x18\x01 \x01(\v2\x14.peerd.transfer.FileR\x04file\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\rR\x05first\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\fR\aversion\"\xa1\x01\n" +
 	"\rManifestReply\x12-\n" +
 	"\x05state\x18\x01 \x01(\v2\x15.peerd.transfer.StateH\x00R\x05state\x12\x18\n" +
 	"\x06hashes\x18\x02 \x01(\fH\x00R\x06hashes\x12\x14\n" +

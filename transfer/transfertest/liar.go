@@ -39,28 +39,38 @@ func (l *Liar) state() *transferpb.State {
 	return &transferpb.State{Size: int64(len(l.Content)), ModTime: l.ModTime.UnixNano(), Version: sum[:len(transfer.Version{})]}
 }
 
+// State is what the source says of the file.
+func (l *Liar) State() transfer.State {
+	return transfer.State{Size: int64(len(l.Content)), ModTime: l.ModTime, Version: transfer.Version(l.state().Version)}
+}
+
 func (l *Liar) manifest(ctx context.Context, s peer.Stream) error {
-	var req transferpb.ManifestRequest
 	in := wire.NewReader(s)
-	if err := in.ReadMsg(&req, maxRequest); err != nil {
-		return err
-	}
-	if l.RawManifest != nil {
-		return l.RawManifest(ctx, s)
-	}
-	replies, err := l.replies()
-	if err != nil {
-		return err
-	}
-	if l.Manifest != nil {
-		replies = l.Manifest(replies)
-	}
-	for _, r := range replies {
-		if err := wire.WriteMsg(s, r); err != nil {
+	for {
+		var req transferpb.ManifestRequest
+		if err := in.ReadMsg(&req, maxRequest); err != nil {
+			return nil // the reader is done
+		}
+		if l.RawManifest != nil {
+			return l.RawManifest(ctx, s)
+		}
+		replies, err := l.replies()
+		if err != nil {
 			return err
 		}
+		if l.Manifest != nil {
+			replies = l.Manifest(replies)
+		}
+		if n := len(replies) - 1; req.Count > 0 && replies[0].GetState() != nil {
+			// All that follows, as if it were known.
+			replies = append(replies[:1], replies[min(1+int(req.First), n):]...)
+		}
+		for _, r := range replies {
+			if err := wire.WriteMsg(s, r); err != nil {
+				return err
+			}
+		}
 	}
-	return nil
 }
 
 // replies are the true messages of the manifest.

@@ -112,6 +112,9 @@ func Open(ctx context.Context, src Source, opts Options) *Lanes {
 // Context ends when the lanes do, by Close or for the reason that is its cause.
 func (f *Lanes) Context() context.Context { return f.ctx }
 
+// End ends the lanes for a reason. Close must be called even so.
+func (f *Lanes) End(why error) { f.cancel(why) }
+
 // Close ends the lanes. Jobs that are not done fail.
 func (f *Lanes) Close() {
 	f.cancel(errEnded)

@@ -116,6 +116,7 @@ func (p *pieceJob) release() {
 func (p *pieceJob) first() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.fetched = true
 	return p.arrived.Add(p.index)
 }
 

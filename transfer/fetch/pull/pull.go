@@ -141,6 +141,7 @@ type Pull struct {
 	topic   []byte
 	now     []swarm.Span // pieces that readers wait for
 	whole   bool         // every piece was here
+	fetched bool         // any piece
 	ended   bool
 	err     error
 }
@@ -301,6 +302,13 @@ func (l *Pull) Gone(i int) {
 	l.arrived.Remove(i)
 	l.mu.Unlock()
 	l.apply(swarm.Gone{Piece: i})
+}
+
+// Any reports whether any piece was fetched.
+func (l *Pull) Any() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fetched
 }
 
 // Others reports whether any source but the owner is asked now.

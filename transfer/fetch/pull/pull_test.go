@@ -63,7 +63,7 @@ func pulling(t *testing.T, bits uint) (l *Pull, f *target, data []byte, job func
 		lanes := lane.Open(t.Context(), lane.Source{}, lane.Options{})
 		t.Cleanup(lanes.Close)
 		l.apply(swarm.Joined{Source: peer.ID(name)})
-		return &pieceJob{Pull: l, member: &member{pull: l, id: peer.ID(name), lanes: lanes}, want: want}
+		return &pieceJob{Pull: l, member: &member{pull: l, id: peer.ID(name), lanes: lanes}, lanes: lanes, want: want}
 	}
 }
 

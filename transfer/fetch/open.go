@@ -1,0 +1,279 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch/pull"
+	"github.com/peerd/peerd/transfer/fetch/recent"
+	"github.com/peerd/peerd/transfer/manifest"
+	"github.com/peerd/peerd/transfer/swarm"
+)
+
+// longest is the longest piece that is read, in bytes: that of a file of 4 TiB. All of a piece is in memory at once.
+const longest = 64 << 20
+
+// atOnce is how many bytes of one read are waited for together.
+const atOnce = 8 << 20
+
+// leastAsked is how many hashes are asked for that a reader in order will need.
+const leastAsked = 8
+
+// File reads one version of one file, at any place, from whoever has it; what somebody reads in order is read ahead. It is safe
+// for concurrent use, and holds nothing at the owner as long as nobody reads.
+type File struct {
+	f      *Fetcher
+	file   transfer.File
+	id     transfer.FileID
+	layout transfer.Layout
+	memory *recent.Cache
+	known  *recent.Known
+	begun  time.Time
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	places  cursors
+	ordered int           // of places, as memory was told
+	loads   map[int]*load // pieces on their way
+	waited  []int         // those of them that somebody waits for
+	asks    []*ask
+	source  *gathering // nil as long as nothing is asked of the swarm
+	idle    *time.Timer
+	over    error // why no more can be had of this version than is kept here
+	trouble error // why the owner did not answer when it was last asked
+}
+
+// Open gives a version of a file to read. Nothing is asked of the owner yet: that it has another version by now is told by the
+// first read of what is not here, in an error of kind [peer.Conflict].
+func (f *Fetcher) Open(path []string, st transfer.State) (*File, error) {
+	l, err := transfer.LayoutOf(st.Size)
+	if err == nil && l.Length(0) > longest {
+		err = fmt.Errorf("it has %d bytes, and pieces too large to be read singly", st.Size)
+	}
+	if err != nil {
+		return nil, &peer.Error{Op: "open", Path: f.label(path), Kind: peer.Usage, Err: err, Hint: "copy it"}
+	}
+	h := &File{
+		f: f, layout: l, memory: f.opts.Memory, begun: time.Now(), places: cursors{layout: l}, loads: make(map[int]*load),
+		file: transfer.File{Owner: f.src.Peer, Share: f.src.Share, Path: slices.Clone(path), Version: st.Version},
+	}
+	h.id = h.file.ID()
+	h.known = h.memory.Known(h.id, l)
+	h.ctx, h.cancel = context.WithCancel(f.root)
+	h.idle = time.AfterFunc(time.Hour, h.rest)
+	h.idle.Stop()
+	return h, nil
+}
+
+// Version is which version is read.
+func (h *File) Version() transfer.Version { return h.file.Version }
+
+// Close lets go of all that is held. Reads that are under way fail.
+func (h *File) Close() error {
+	h.cancel()
+	h.mu.Lock()
+	h.closed = true
+	h.idle.Stop()
+	h.memory.Readers(-h.ordered)
+	h.ordered = 0
+	s := h.source
+	h.source = nil
+	h.mu.Unlock()
+	s.end(h)
+	h.tasks.Wait()
+	return nil
+}
+
+// ReadAt reads like [io.ReaderAt]. It gives up when ctx ends: at its deadline with an error of kind [peer.Unreachable]. What is
+// kept here is read whether the owner is there or not. An error of kind [peer.Conflict] says that the owner has another version.
+func (h *File) ReadAt(ctx context.Context, b []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, &peer.Error{Op: "read", Path: h.label(), Kind: peer.Usage, Err: errors.New("a file begins at byte 0")}
+	}
+	end := min(off+int64(len(b)), h.layout.Size)
+	for at := off; at < end; at = off + int64(n) {
+		got, err := h.read(ctx, b[n:min(int64(n)+atOnce, end-off)], at)
+		n += got
+		if err != nil {
+			return n, h.failed(ctx, err)
+		}
+	}
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (h *File) label() string { return h.f.label(h.file.Path) }
+
+// failed is the error of a read.
+func (h *File) failed(ctx context.Context, err error) error {
+	if h.ctx.Err() != nil && h.f.root.Err() == nil {
+		return &peer.Error{Op: "read", Path: h.label(), Kind: peer.Usage, Err: errors.New("it was closed")}
+	}
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	err = errors.New("nobody who is here gives what was asked for in time")
+	if h.trouble != nil {
+		err = h.trouble
+	}
+	return &peer.Error{Op: "read", Path: h.label(), Kind: peer.Unreachable, Err: err, Hint: "read again when the owner is back"}
+}
+
+// wanted is a piece that a read needs: it is here, or on its way.
+type wanted struct {
+	piece *recent.Piece
+	load  *load
+}
+
+// read reads a few pieces' worth.
+func (h *File) read(ctx context.Context, b []byte, off int64) (n int, err error) {
+	first, last := int(off>>h.layout.Bits), int((off+int64(len(b))-1)>>h.layout.Bits)
+	var few [4]wanted
+	all, err := h.want(few[:0], first, last, off, int64(len(b)))
+	for i, w := range all {
+		p := w.piece
+		if p == nil && err == nil {
+			p, err = h.wait(ctx, w.load)
+		} else if p == nil {
+			h.leave(w.load)
+		}
+		if p == nil {
+			continue
+		}
+		if err == nil {
+			n += copy(b[n:], p.Data[off+int64(n)-h.layout.Offset(first+i):])
+		}
+		p.Release()
+	}
+	return n, err
+}
+
+// want has pieces loaded that are not here, and those read ahead that are likely to be read next.
+func (h *File) want(all []wanted, first, last int, off, n int64) ([]wanted, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if peer.KindOf(h.over) == peer.Integrity { // of an owner who is caught lying nothing is given
+		return nil, h.over
+	}
+	change := false
+	for i := first; i <= last; i++ {
+		if p := h.memory.Get(h.id, i); p != nil {
+			all = append(all, wanted{piece: p})
+			continue
+		}
+		l := h.load(i)
+		if l.readers++; l.readers == 1 {
+			h.waited = append(h.waited, i)
+			change = true
+		}
+		all = append(all, wanted{load: l})
+	}
+	if h.layout.Pieces() > 1 && !h.closed {
+		change = h.readAhead(off, n) || change
+	}
+	if change {
+		h.tellWants()
+	}
+	return all, nil
+}
+
+// readAhead has read what follows on what is read in order, and reports whether that is another part than before. h.mu is held.
+func (h *File) readAhead(off, n int64) (changed bool) {
+	if h.places.note(time.Since(h.begun), off, n, h.memory.Share()) {
+		changed = true
+		for i, l := range h.loads {
+			if l.readers == 0 && !h.places.wanted(i) {
+				h.giveUp(l)
+			}
+		}
+	}
+	if now := h.places.ordered(); now != h.ordered {
+		h.memory.Readers(now - h.ordered)
+		h.ordered, changed = now, true
+	}
+	d := h.places.near(off + n)
+	if d == nil || h.over != nil {
+		return changed
+	}
+	from, to := h.places.pieces(d)
+	if from == d.told[0] && to == d.told[1] {
+		return changed
+	}
+	for i := max(from, d.asked); i < to; i++ {
+		if h.loads[i] == nil && !h.memory.Has(h.id, i) {
+			size := h.layout.Length(i)
+			if !h.memory.Ahead(size) {
+				to = i
+				break
+			}
+			h.load(i).ahead = size
+		}
+	}
+	d.told, d.asked = [2]int{from, to}, to
+	if next := to + (to - from); from < to {
+		if gap := h.known.Gap(to, min(next, h.layout.Pieces())); gap < min(next, h.layout.Pieces()) && h.asked(gap) == nil && len(h.asks) < 2 {
+			h.ask(gap, max(to-from, leastAsked))
+		}
+	}
+	return true
+}
+
+// tellWants tells the swarm what is waited for and what is read ahead. h.mu is held.
+func (h *File) tellWants() {
+	if h.source == nil {
+		return
+	}
+	now := make([]swarm.Span, 0, len(h.waited))
+	for _, i := range h.waited {
+		now = append(now, swarm.Span{From: i, To: i + 1})
+	}
+	var ahead []swarm.Span
+	for _, d := range h.places.all {
+		if from, to := h.places.pieces(d); from < to {
+			ahead = append(ahead, swarm.Span{From: from, To: to})
+		}
+	}
+	h.source.pull.Want(now, ahead)
+}
+
+// fromShelf gives a piece that was fetched before.
+func (h *File) fromShelf(i int, want transfer.Hash) ([]byte, bool) {
+	size := int(h.layout.Length(i))
+	if size > transfer.UsualPiece {
+		return nil, false
+	}
+	buf := h.memory.Buffer(size)
+	b, ok := h.f.opts.Shelf.Piece(h.file, h.layout, i, want, buf)
+	if ok && len(b) == size && h.right(b, i, want) {
+		return b, true
+	}
+	h.memory.Recycle(buf)
+	return nil, false
+}
+
+// right reports whether a piece has its hash.
+func (h *File) right(b []byte, i int, want transfer.Hash) bool {
+	if h.layout.Pieces() == 1 {
+		return manifest.Whole(b) == want
+	}
+	hasher := h.f.hashers.Get().(*manifest.Hasher)
+	defer h.f.hashers.Put(hasher)
+	return hasher.Subtree(b, h.layout.Offset(i)) == want
+}
+
+var _ pull.Taker = (*gathering)(nil)

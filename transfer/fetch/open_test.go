@@ -1,0 +1,278 @@
+package fetch_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch"
+	"github.com/peerd/peerd/transfer/transferpb"
+	"github.com/peerd/peerd/transfer/transfertest"
+)
+
+// state is what the source says of a file of its folder.
+func (r *rig) state(t testing.TB, name string) transfer.State {
+	t.Helper()
+	p, err := r.folder.Enter([]byte(transfertest.Grant), transfertest.Reader, transfertest.Share)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := p.Open(t.Context(), []string{name}, transfer.Version{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	st, err := f.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// open opens a file of the folder by a Fetcher that outlives nothing.
+func (r *rig) open(t testing.TB, name string, o fetch.Options) *fetch.File {
+	t.Helper()
+	return openAs(t, start(t, r.Net, o), name, r.state(t, name))
+}
+
+func openAs(t testing.TB, f *fetch.Fetcher, name string, st transfer.State) *fetch.File {
+	t.Helper()
+	h, err := f.Open([]string{name}, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+// soon is a context for a read that should give something.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// reads fails the test unless a read gives what io.ReaderAt would of truth.
+func reads(t testing.TB, h *fetch.File, truth []byte, off, n int) {
+	t.Helper()
+	b, want := make([]byte, n), make([]byte, n)
+	got, err := h.ReadAt(soon(t), b, int64(off))
+	wantN, wantErr := bytes.NewReader(truth).ReadAt(want, int64(off))
+	if got != wantN || err != wantErr || !bytes.Equal(b, want) {
+		t.Fatalf("%d bytes at %d: %d, %v, want %d, %v", n, off, got, err, wantN, wantErr)
+	}
+}
+
+func TestOpenReadsLikeReaderAt(t *testing.T) {
+	for _, size := range []int{0, 1, 1000, mib - 1, mib, mib + 1, 5*mib + 17, 40 * mib} {
+		r := newRig(t)
+		truth := content(size, uint64(size))
+		r.write(t, "f", truth)
+		h := r.open(t, "f", fetch.Options{})
+		if h.Version() != r.state(t, "f").Version {
+			t.Error("another version")
+		}
+		edges := []int{0, 1, size / 2, size - 1, size, size + 1, mib - 1, mib, 2 * mib, 256<<10 + 1, 64 << 10}
+		for _, off := range edges {
+			if off < 0 {
+				continue
+			}
+			for _, n := range []int{0, 1, 4096, 64<<10 + 1, mib, 3 * mib} {
+				if n > 0 { // a read of nothing at the end is an error of some and not of others
+					reads(t, h, truth, off, n)
+				}
+			}
+		}
+		reads(t, h, truth, 0, size+5)
+		if _, err := h.ReadAt(soon(t), make([]byte, 1), -1); err == nil {
+			t.Error("a byte before the first")
+		}
+	}
+}
+
+// Readers at different places, in order and by chance, are all served, and no piece comes twice.
+func TestOpenManyReaders(t *testing.T) {
+	r := newRig(t)
+	truth := content(24*mib+5, 1)
+	r.write(t, "f", truth)
+	h := r.open(t, "f", fetch.Options{})
+	var wg sync.WaitGroup
+	for n := range 6 {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(n), 1))
+			size := 1 + rnd.IntN(200_000)
+			for off := 0; off < len(truth) && n < 3; off += size {
+				reads(t, h, truth, off, size)
+			}
+			for range 200 {
+				reads(t, h, truth, rnd.IntN(len(truth)), 4096)
+			}
+		})
+	}
+	wg.Wait()
+	if got := r.Received(); got > 26*mib {
+		t.Errorf("%d bytes came for %d", got, len(truth))
+	}
+}
+
+// Of a file that is read here and there little more is fetched, and hashed, than was asked for.
+func TestOpenFetchesLittle(t *testing.T) {
+	r := newRig(t)
+	truth := content(60*mib, 1)
+	r.write(t, "f", truth)
+	h := r.open(t, "f", fetch.Options{})
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for range 10 {
+		reads(t, h, truth, rnd.IntN(len(truth)-4096), 4096)
+	}
+	piece := int64(1) << transfer.PieceBits(60*mib)
+	if n := r.Received(); n > 21*piece {
+		t.Errorf("%d bytes came for ten reads", n)
+	}
+	if n := r.folder.Read(); n > 42*piece { // hashed, and sent
+		t.Errorf("%d bytes were read at the owner for ten reads", n)
+	}
+}
+
+// What was read stays readable while the owner is away; what was not is an error at the deadline, and comes when the owner is
+// back, by the same File.
+func TestOpenOwnerAway(t *testing.T) {
+	for _, size := range []int{1000, 20 * mib} {
+		r := newRig(t)
+		truth := content(size, 1)
+		r.write(t, "f", truth)
+		r.write(t, "other", truth)
+		f := start(t, r.Net, fetch.Options{Patience: time.Hour})
+		h, other := openAs(t, f, "f", r.state(t, "f")), openAs(t, f, "other", r.state(t, "other"))
+		reads(t, h, truth, 100, 100)
+		r.Cut()
+		reads(t, h, truth, 90, 200)
+		again := openAs(t, f, "f", r.state(t, "f"))
+		reads(t, again, truth, 90, 200)
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			_, err := other.ReadAt(ctx, make([]byte, 10), int64(size/2))
+			cancel()
+			kindIs(t, err, peer.Unreachable)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Millisecond, cancel)
+		if _, err := other.ReadAt(ctx, make([]byte, 10), int64(size/2)); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled: %v", err)
+		}
+		r.Restore()
+		reads(t, other, truth, size/2, 10)
+		reads(t, h, truth, 0, size)
+	}
+}
+
+func TestOpenChanged(t *testing.T) {
+	for _, size := range []int{1000, 20 * mib} {
+		r := newRig(t)
+		truth := content(size, 1)
+		r.write(t, "f", truth)
+		st := r.state(t, "f")
+		f := start(t, r.Net, fetch.Options{})
+		h := openAs(t, f, "f", st)
+		reads(t, h, truth, 0, 10)
+		if err := os.Rename(filepath.Join(r.folder.Dir, "f"), filepath.Join(r.folder.Dir, "old")); err != nil {
+			t.Fatal(err)
+		}
+		r.write(t, "f", content(size, 2))
+		reads(t, h, truth, 5, 10) // what is here is read still
+		if size > mib {
+			_, err := h.ReadAt(soon(t), make([]byte, 10), int64(size-10))
+			kindIs(t, err, peer.Conflict)
+		}
+		late := openAs(t, start(t, r.Net, fetch.Options{}), "f", st)
+		_, err := late.ReadAt(soon(t), make([]byte, 10), int64(size/2))
+		kindIs(t, err, peer.Conflict)
+		now := openAs(t, f, "f", r.state(t, "f"))
+		reads(t, now, content(size, 2), 0, size)
+	}
+}
+
+func TestOpenOverBreaks(t *testing.T) {
+	r := newRig(t)
+	truth := content(30*mib+1, 1)
+	r.write(t, "f", truth)
+	h := r.open(t, "f", fetch.Options{})
+	breaks := 0
+	var kill func()
+	kill = func() {
+		if r.Kill(); breaks < 4 {
+			breaks++
+			r.At(5*mib, kill)
+		}
+	}
+	r.At(3*mib, kill)
+	for off := 0; off < len(truth); off += 300_000 {
+		reads(t, h, truth, off, 300_000)
+	}
+	if breaks != 4 {
+		t.Errorf("%d breaks", breaks)
+	}
+}
+
+// Close ends reads that wait.
+func TestOpenClose(t *testing.T) {
+	r := newRig(t)
+	r.write(t, "f", content(20*mib, 1))
+	hold := make(chan struct{})
+	r.folder.BeforeRead = func(string, int64) error { <-hold; return nil }
+	h := r.open(t, "f", fetch.Options{})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := h.ReadAt(t.Context(), make([]byte, 10), 5*mib)
+		ended <- err
+	}()
+	time.AfterFunc(30*time.Millisecond, func() { h.Close() })
+	if err := <-ended; err == nil {
+		t.Error("a read of a closed file gives something")
+	}
+	close(hold)
+	if _, err := h.ReadAt(t.Context(), make([]byte, 10), 0); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("read after close: %v", err)
+	}
+	h.Close()
+}
+
+// A source that lies is found out, whatever it lies about.
+func TestOpenHostile(t *testing.T) {
+	for name, lie := range largeLies {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &transfertest.Liar{Content: content(5*mib+77, 1)}
+			lie(l)
+			n := transfertest.NewNet(t, l.Handlers())
+			h := openAs(t, start(t, n, fetch.Options{}), "f", l.State())
+			var err error
+			for off := int64(0); off < int64(len(l.Content)) && err == nil; off += 100_000 {
+				b := make([]byte, min(100_000, int64(len(l.Content))-off))
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				_, err = h.ReadAt(ctx, b, off)
+				cancel()
+				if err == nil && !bytes.Equal(b, l.Content[off:off+int64(len(b))]) {
+					t.Fatal("wrong bytes were given")
+				}
+			}
+			switch kind := peer.KindOf(err); {
+			case err == nil:
+				t.Error("it was believed")
+			case kind != peer.Integrity && kind != peer.Conflict && kind != peer.Other:
+				t.Errorf("%v: %v", kind, err)
+			}
+		})
+	}
+}
+
+var _ = transferpb.ManifestRequest{}
