@@ -17,13 +17,10 @@ import (
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/fetch/lane"
 	"github.com/peerd/peerd/transfer/fetch/pull"
+	"github.com/peerd/peerd/transfer/fetch/reader"
 	"github.com/peerd/peerd/transfer/fetch/recent"
-	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/swarm"
 )
-
-// maxKeeping is how many pieces are written at a time that are kept for another.
-const maxKeeping = 16
 
 // Source is one share at its owner.
 type Source = lane.Source
@@ -45,6 +42,9 @@ type Options struct {
 // Sources is what it takes to have sources besides the owner.
 type Sources = pull.Sources
 
+// File is one version of a file that is read at any place.
+type File = reader.File
+
 // Fetcher fetches from one share. Its methods may be called at the same time.
 type Fetcher struct {
 	src   Source
@@ -60,14 +60,11 @@ type Fetcher struct {
 
 	bans pull.Bans
 
-	turns   chan struct{} // of those who ask for hashes
-	keeping chan struct{} // of pieces that are put on the shelf
-	hashers sync.Pool     // of *manifest.Hasher
+	files *reader.Share
 
-	mu      sync.Mutex
-	pulls   map[*pull.Pull]struct{} // under way
-	waiters []*asking               // streams that wait for another request
-	urgent  *lane.Lanes             // for what readers wait for; nil as long as there are none
+	mu     sync.Mutex
+	pulls  map[*pull.Pull]struct{} // under way
+	urgent *lane.Lanes             // for what readers wait for; nil as long as there are none
 }
 
 // New starts a Fetcher, which works until Close or until ctx ends.
@@ -87,13 +84,18 @@ func New(ctx context.Context, src Source, opts Options) *Fetcher {
 	if opts.Memory == nil {
 		opts.Memory = recent.New(0)
 	}
-	f := &Fetcher{src: src, opts: opts, pulls: make(map[*pull.Pull]struct{}), turns: make(chan struct{}, maxAsking), keeping: make(chan struct{}, maxKeeping)}
-	f.hashers.New = func() any { return new(manifest.Hasher) }
+	f := &Fetcher{src: src, opts: opts, pulls: make(map[*pull.Pull]struct{})}
 	f.heard.Store(time.Now().UnixNano())
 	all, cancel := context.WithCancel(ctx)
 	f.root, f.cancel = all, cancel
 	f.owner = lane.Open(all, src, f.lanes(opts.Lanes, opts.First))
 	f.ctx = f.owner.Context()
+	f.files = reader.New(f.root, reader.Options{
+		Source: src, Owner: f.owner, Patience: opts.Patience, Memory: opts.Memory, Shelf: opts.Shelf, Progress: opts.Progress,
+		Pull: func(file transfer.File, l transfer.Layout, to pull.Sink, g pull.Growing, refused func(error)) (*pull.Pull, func()) {
+			return f.start(file, l, to, g, swarm.Options{Reading: true}, refused)
+		},
+	})
 	return f
 }
 
@@ -109,15 +111,12 @@ func (f *Fetcher) pace(from peer.ID) func(context.Context, int) error {
 func (f *Fetcher) Close() {
 	f.owner.Close()
 	f.mu.Lock()
-	urgent, waiters := f.urgent, f.waiters
-	f.waiters = nil
+	urgent := f.urgent
 	f.mu.Unlock()
 	if urgent != nil {
 		urgent.Close()
 	}
-	for _, a := range waiters {
-		a.stream.Reset()
-	}
+	f.files.Close()
 	f.tasks.Wait()
 	f.cancel()
 }
@@ -148,13 +147,13 @@ func (f *Fetcher) pull(ms *manifestStream, to pull.Sink, grow pull.Growing) (l *
 // start starts to bring pieces of a large file. It ends when end is called, be it cancelled or not.
 func (f *Fetcher) start(file transfer.File, layout transfer.Layout, to pull.Sink, grow pull.Growing, plan swarm.Options, refused func(error)) (l *pull.Pull, end func()) {
 	c := pull.Config{
-		File: file, Layout: layout, Label: f.label(file.Path), Plan: plan,
+		File: file, Layout: layout, Label: f.src.Path(file.Path), Plan: plan,
 		Source: f.src, Owner: f.owner, Sources: f.opts.Sources, Bans: &f.bans,
 		Lanes: func(id peer.ID) lane.Options {
 			return lane.Options{Lanes: 1, First: seedLane, Patience: -1, Heard: &f.heard, Pace: f.pace(id), Log: f.opts.Log}
 		},
 		Sink: to, Growing: grow, Shelf: f.opts.Shelf, Progress: f.opts.Progress, Log: f.opts.Log,
-		Refusal: func(e *wirepb.Error) error { return f.refusal(e, file.Path) },
+		Refusal: func(e *wirepb.Error) error { return f.src.Refusal(e, file.Path) },
 		Refused: refused,
 		Changed: func(ctx context.Context) error { return f.stillThere(ctx, file.Path, file.Version) },
 	}

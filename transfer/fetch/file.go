@@ -9,9 +9,8 @@ import (
 	"strings"
 
 	"github.com/peerd/peerd/peer"
-	"github.com/peerd/peerd/peer/wire"
-	"github.com/peerd/peerd/peer/wire/wirepb"
 	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch/lane"
 	"github.com/peerd/peerd/transfer/fetch/pull"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/store"
@@ -24,14 +23,11 @@ const changedTries = 3
 func (f *Fetcher) large(ctx context.Context, it Item, dst *store.Dir, replace bool) (transfer.Hash, error) {
 	for try := 1; ; try++ {
 		root, err := f.tryLarge(ctx, it, dst, replace)
-		if try == changedTries || !errors.Is(err, errChanged) {
+		if try == changedTries || !errors.Is(err, lane.ErrChanged) {
 			return root, err
 		}
 	}
 }
-
-// errChanged means that the source has another version now.
-var errChanged = errors.New("the file changed meanwhile")
 
 func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace bool) (transfer.Hash, error) {
 	var none transfer.Hash
@@ -41,7 +37,7 @@ func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace
 	}
 	defer ms.close()
 	if ms.layout.Pieces() == 1 {
-		return none, f.changed(it.Path)
+		return none, f.src.Changed(it.Path)
 	}
 	old, err := f.standing(dst, it, ms.layout, replace)
 	if err != nil {
@@ -148,9 +144,9 @@ func (f *Fetcher) compare(ctx context.Context, ms *manifestStream, it Item, old 
 	buf := make([]byte, manifest.Step)
 	return ms.each(ctx, func(i int, want transfer.Hash) error {
 		if got, err := manifest.Piece(&h, old, ms.layout, i, buf); err != nil || got != want {
-			return &peer.Error{Path: f.label(it.Path), Kind: peer.Conflict, Err: errors.New("a different file has its name already"), Hint: "use -f to replace it"}
+			return &peer.Error{Path: f.src.Path(it.Path), Kind: peer.Conflict, Err: errors.New("a different file has its name already"), Hint: "use -f to replace it"}
 		}
-		f.opts.Progress.Had(f.label(it.Path), ms.layout.Length(i))
+		f.opts.Progress.Had(f.src.Path(it.Path), ms.layout.Length(i))
 		return nil
 	})
 }
@@ -170,29 +166,4 @@ func (f *Fetcher) same(dst *store.Dir, it Item, ms *manifestStream) bool {
 		}
 	}
 	return true
-}
-
-// changed is the error of a file that has another version now.
-func (f *Fetcher) changed(path []string) error {
-	return &peer.Error{Path: f.label(path), Kind: peer.Conflict, Err: errChanged, Hint: "run it again"}
-}
-
-// refusal makes an error of what the source says of a file.
-func (f *Fetcher) refusal(m *wirepb.Error, path []string) error {
-	err := wire.ToError(m)
-	var e *peer.Error
-	switch {
-	case err == nil:
-		return &peer.Error{Path: f.label(path), Kind: peer.Integrity, Err: errors.New("the source's answer makes no sense")}
-	case peer.KindOf(err) == peer.Conflict:
-		return f.changed(path)
-	case errors.As(err, &e):
-		return &peer.Error{Op: e.Op, Path: f.label(path), Kind: e.Kind, Err: e.Err, Hint: e.Hint}
-	}
-	return err
-}
-
-// label is how a file of the source is called in messages.
-func (f *Fetcher) label(path []string) string {
-	return strings.Join(append([]string{f.src.Label}, path...), "/")
 }

@@ -38,9 +38,6 @@ func (c *manifestConn) close() {
 	c.stream.Reset()
 }
 
-// maxManifestReply is the largest message of a manifest, in bytes.
-const maxManifestReply = 64 << 10
-
 // openManifest asks for a manifest.
 func (f *Fetcher) openManifest(ctx context.Context, path []string) (*manifestStream, error) {
 	ms := &manifestStream{f: f, path: path}
@@ -101,25 +98,22 @@ func (f *Fetcher) tryManifest(ctx context.Context, path []string) (c manifestCon
 		return c, st, err
 	}
 	var first transferpb.ManifestReply
-	if err := lane.Read(c.in, &first, maxManifestReply, f.src.Label); err != nil {
+	if err := lane.Read(c.in, &first, lane.MaxManifest, f.src.Label); err != nil {
 		return c, st, err
 	}
 	if first.GetState() == nil {
-		return c, st, f.refusal(first.GetError(), path)
+		return c, st, f.src.Refusal(first.GetError(), path)
 	}
 	s := first.GetState()
 	st = transfer.State{Size: s.Size, ModTime: time.Unix(0, s.ModTime)}
 	if copy(st.Version[:], s.Version) != len(s.Version) || len(s.Version) != len(st.Version) {
-		return c, st, f.refusal(nil, path)
+		return c, st, f.src.Refusal(nil, path)
 	}
 	return c, st, nil
 }
 
 // lie is the error of a manifest that can't be true.
-func (m *manifestStream) lie(what string) error {
-	return &peer.Error{Path: m.f.label(m.path), Kind: peer.Integrity, Err: errors.New("the source's manifest can't be true: " + what),
-		Hint: "nothing was written under the file's name"}
-}
+func (m *manifestStream) lie(what string) error { return m.f.src.Lie(m.path, errors.New(what)) }
 
 // each calls do with every piece's hash in order, as they arrive, and at the end proves them all against the root. A file
 // of one piece has no hashes, so do is never called for it. A stream that breaks is opened again, until no new hash came for
@@ -129,7 +123,7 @@ func (m *manifestStream) each(ctx context.Context, do func(i int, h transfer.Has
 	known, since := 0, time.Now()
 	for wait := 100 * time.Millisecond; ; {
 		var r transferpb.ManifestReply
-		if err := lane.Read(m.in, &r, maxManifestReply, m.f.src.Label); err != nil {
+		if err := lane.Read(m.in, &r, lane.MaxManifest, m.f.src.Label); err != nil {
 			if len(m.got) > known {
 				known, since, wait = len(m.got), time.Now(), 100*time.Millisecond
 			}
@@ -146,7 +140,7 @@ func (m *manifestStream) each(ctx context.Context, do func(i int, h transfer.Has
 			continue
 		}
 		if r.GetError() != nil {
-			return m.f.refusal(r.GetError(), m.path)
+			return m.f.src.Refusal(r.GetError(), m.path)
 		}
 		if len(r.GetRoot()) == transfer.HashSize {
 			return m.prove(at, transfer.Hash(r.GetRoot()))
@@ -169,12 +163,24 @@ func (m *manifestStream) each(ctx context.Context, do func(i int, h transfer.Has
 	}
 }
 
-// prove checks the hashes of the first n pieces, which must be all, against the root.
+// prove checks the hashes of the first n pieces, which must be all, against the root, and against what the owner said to those
+// who read here and there.
 func (m *manifestStream) prove(n int, root transfer.Hash) error {
 	if err := manifest.Verify(transfer.Manifest{Layout: m.layout, Root: root, Pieces: m.got[:n]}); err != nil {
 		return m.lie(err.Error())
 	}
 	m.root = root
+	if n == 0 {
+		return nil
+	}
+	known := m.f.opts.Memory.Known(m.f.file(m).ID(), m.layout)
+	err := known.Learn(0, m.got)
+	if err == nil {
+		err = known.Root(root)
+	}
+	if err != nil {
+		return m.lie(err.Error())
+	}
 	return nil
 }
 
@@ -185,7 +191,7 @@ func (f *Fetcher) stillThere(ctx context.Context, path []string, v transfer.Vers
 	case err == nil:
 		c.close()
 		if now.Version != v {
-			return f.changed(path)
+			return f.src.Changed(path)
 		}
 	case lane.Final(err) || peer.KindOf(err) == peer.Conflict:
 		return err
@@ -203,7 +209,7 @@ func (m *manifestStream) again(ctx context.Context) error {
 	}
 	m.manifestConn = c
 	if st.Version != m.state.Version {
-		return m.f.changed(m.path)
+		return m.f.src.Changed(m.path)
 	}
 	return nil
 }

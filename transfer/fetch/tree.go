@@ -12,6 +12,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/fetch/lane"
+	"github.com/peerd/peerd/transfer/fetch/reader"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/store"
 	"github.com/peerd/peerd/transfer/transferpb"
@@ -125,7 +126,7 @@ func (t *tree) item(ctx context.Context, it Item) error {
 		t.fail(it, &peer.Error{Path: t.dst.Name(it.Dest), Kind: peer.Conflict, Err: errors.New("something that is no file is in the way")})
 		return ctx.Err()
 	case found == store.Regular && size == it.Size && mod.Equal(it.ModTime):
-		t.f.opts.Progress.Had(t.f.label(it.Path), size)
+		t.f.opts.Progress.Had(t.f.src.Path(it.Path), size)
 		t.done(it, transfer.Hash{})
 		return ctx.Err()
 	case found == store.Regular && size != it.Size && !t.replace:
@@ -197,9 +198,6 @@ func exists(dst *store.Dir, it Item) error {
 	return &peer.Error{Path: dst.Name(it.Dest), Kind: peer.Conflict, Err: errors.New("it exists already and is different"), Hint: "use -f to replace it"}
 }
 
-// maxBad is how often a small file is asked for whose bytes were wrong.
-const maxBad = 3
-
 // smallJob fetches a file of one piece.
 type smallJob struct {
 	*tree
@@ -215,11 +213,8 @@ func (j *smallJob) Request(r *transferpb.GetRequest) {
 	r.Whole = true
 }
 
-// overhead is about what an answer and its request weigh beside the bytes of a file.
-const overhead = 256
-
 // Cost is about what the answer weighs.
-func (j *smallJob) Cost() int64 { return j.it.Size + overhead }
+func (j *smallJob) Cost() int64 { return j.it.Size + reader.Overhead }
 
 // Over reports whether the file is done with.
 func (j *smallJob) Over() bool { return j.ended }
@@ -233,15 +228,15 @@ func (j *smallJob) Fail(err error) {
 
 // Receive takes the file, verifies and writes it.
 func (j *smallJob) Receive(r *transferpb.GetReply, body io.Reader, s *lane.Scratch) error {
-	data, st, err := whole(j.f, j.it.Path, r, body, s)
-	var bad *badAnswer
+	data, st, err := reader.Whole(j.f.src, j.it.Path, r, body, s)
+	var bad *reader.BadAnswer
 	switch {
 	case errors.As(err, &bad):
-		if j.bad++; j.bad < maxBad {
+		if j.bad++; j.bad < reader.MaxBad {
 			j.f.owner.Again(j)
 			return nil
 		}
-		err = &peer.Error{Path: j.f.label(j.it.Path), Kind: peer.Integrity, Err: bad, Hint: "the source sends wrong bytes; nothing was written"}
+		err = &peer.Error{Path: j.f.src.Path(j.it.Path), Kind: peer.Integrity, Err: bad, Hint: "the source sends wrong bytes; nothing was written"}
 	case err != nil && r.Error == nil:
 		return err // of the stream, or a source that makes no sense
 	}
@@ -259,7 +254,7 @@ func (j *smallJob) Receive(r *transferpb.GetReply, body io.Reader, s *lane.Scrat
 }
 
 func (j *smallJob) put(data []byte, m store.Meta) error {
-	name := j.f.label(j.it.Path)
+	name := j.f.src.Path(j.it.Path)
 	if j.compare {
 		if !j.same(data) {
 			return exists(j.dst, j.it)
@@ -289,34 +284,4 @@ func (j *smallJob) same(data []byte) bool {
 	l, _ := transfer.LayoutOf(size)
 	was, err := manifest.Build(old, l, nil)
 	return err == nil && was.Root == manifest.Whole(data)
-}
-
-// badAnswer is an answer whose bytes are not what it says.
-type badAnswer struct{ what string }
-
-func (b *badAnswer) Error() string { return b.what }
-
-// whole reads and verifies the answer that has all of a small file. The bytes are s's. Where r has no error, an error that
-// is no [badAnswer] ends the stream.
-func whole(f *Fetcher, path []string, r *transferpb.GetReply, body io.Reader, s *lane.Scratch) ([]byte, transfer.State, error) {
-	var st transfer.State
-	if r.Error != nil {
-		return nil, st, f.refusal(r.Error, path)
-	}
-	if r.Length > transfer.SmallFile || len(r.Root) != transfer.HashSize || r.State == nil {
-		return nil, st, &peer.Error{Path: f.label(path), Kind: peer.Integrity, Err: fmt.Errorf("an answer of %d bytes in place of a small file", r.Length)}
-	}
-	if uint64(cap(s.Whole)) < r.Length {
-		s.Whole = make([]byte, max(r.Length, 64<<10))
-	}
-	data := s.Whole[:r.Length]
-	if _, err := io.ReadFull(body, data); err != nil {
-		return nil, st, err
-	}
-	st = transfer.State{Size: r.State.Size, ModTime: time.Unix(0, r.State.ModTime)}
-	copy(st.Version[:], r.State.Version)
-	if manifest.Whole(data) != transfer.Hash(r.Root) || st.Size != int64(len(data)) {
-		return nil, st, &badAnswer{"its bytes do not match their hash"}
-	}
-	return data, st, nil
 }

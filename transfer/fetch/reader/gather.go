@@ -1,4 +1,4 @@
-package fetch
+package reader
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/fetch/pull"
-	"github.com/peerd/peerd/transfer/swarm"
 )
 
 const (
@@ -43,8 +42,8 @@ func (h *File) gather() *gathering {
 		h.tasks.Go(func() { old.end(h) })
 	}
 	s := &gathering{h: h, refused: make(chan struct{}), coming: make(map[int][]byte)}
-	s.grow = h.f.opts.Shelf.Begin(h.file, h.layout, kept{h})
-	s.pull, s.stop = h.f.start(h.file, h.layout, s, s.grow, swarm.Options{Reading: true}, s.refuse)
+	s.grow = h.s.Shelf.Begin(h.file, h.layout, kept{h})
+	s.pull, s.stop = h.s.Pull(h.file, h.layout, s, s.grow, s.refuse)
 	h.source = s
 	return s
 }
@@ -127,8 +126,8 @@ func (h *File) fetch(ctx context.Context, l *load, want transfer.Hash) error {
 			refused, late = nil, time.After(othersFor)
 		case <-late:
 			return s.refusal
-		case <-h.f.ctx.Done():
-			return context.Cause(h.f.ctx)
+		case <-h.s.Owner.Context().Done():
+			return context.Cause(h.s.Owner.Context())
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -163,6 +162,8 @@ func (s *gathering) refuse(err error) {
 		close(s.refused)
 	}
 }
+
+var _ pull.Taker = (*gathering)(nil)
 
 // Take takes a piece without a copy.
 func (s *gathering) Take(i int, b []byte) []byte {
@@ -220,7 +221,7 @@ func (k kept) ReadAt(b []byte, off int64) (int, error) {
 		p.Release()
 	} else if want, more := h.known.Hash(i); more == nil && at == 0 && h.layout.Length(i) == int64(len(b)) {
 		// As if of another file, which is not looked for here.
-		got, ok := h.f.opts.Shelf.Piece(transfer.File{}, h.layout, i, want, b)
+		got, ok := h.s.Shelf.Piece(transfer.File{}, h.layout, i, want, b)
 		if ok && h.right(got, i, want) {
 			n = copy(b, got)
 		}

@@ -1,4 +1,4 @@
-package fetch
+package reader
 
 import (
 	"context"
@@ -123,6 +123,7 @@ func (h *File) run(ctx context.Context, l *load) error {
 		return err
 	}
 	if data, ok := h.fromShelf(l.index, want); ok {
+		h.s.Progress.Had(h.label(), int64(len(data)))
 		h.deliver(l.index, data)
 		return nil
 	}
@@ -146,14 +147,13 @@ func (h *File) deliver(i int, data []byte) {
 
 // keep puts a piece on the shelf for another time. Where the disk is slower than what comes, some are not kept.
 func (h *File) keep(i int, want transfer.Hash) {
-	select {
-	case h.f.keeping <- struct{}{}:
-		defer func() { <-h.f.keeping }()
-	default:
+	n := h.layout.Length(i)
+	defer h.s.keeping.Add(-n)
+	if h.s.keeping.Add(n) > mostKeeping {
 		return
 	}
 	if p := h.memory.Get(h.id, i); p != nil {
-		h.f.opts.Shelf.Keep(want, p.Data)
+		h.s.Shelf.Keep(want, p.Data)
 		p.Release()
 	}
 }
@@ -162,26 +162,27 @@ func (h *File) keep(i int, want transfer.Hash) {
 func (h *File) small(ctx context.Context, l *load) error {
 	if want, more := h.known.Hash(0); more == nil {
 		if data, ok := h.fromShelf(0, want); ok {
+			h.s.Progress.Had(h.label(), int64(len(data)))
 			h.deliver(0, data)
 			return nil
 		}
 	}
-	err := h.f.newWhole(h.file.Path, h.layout.Size, func(data []byte, st transfer.State, root transfer.Hash) error {
+	err := Get(ctx, h.s.Source, h.s.Owner, h.file.Path, h.layout.Size, func(data []byte, st transfer.State, root transfer.Hash) error {
 		if st.Version != h.file.Version {
-			return h.f.changed(h.file.Path)
+			return h.s.Source.Changed(h.file.Path)
 		}
 		if st.Size != h.layout.Size {
-			return h.f.lie(h.file.Path, errors.New("a version has two sizes"))
+			return h.s.Source.Lie(h.file.Path, errors.New("a version has two sizes"))
 		}
 		if err := h.known.Learn(0, []transfer.Hash{root}); err != nil {
-			return h.f.lie(h.file.Path, err)
+			return h.s.Source.Lie(h.file.Path, err)
 		}
-		h.f.opts.Progress.Got(h.f.src.Peer, h.label(), int64(len(data)))
+		h.s.Progress.Got(h.s.Source.Peer, h.label(), int64(len(data)))
 		own := h.memory.Buffer(len(data))
 		copy(own, data)
 		h.deliver(0, own)
 		return nil
-	}).run(ctx)
+	})
 	if err != nil {
 		return h.final(err)
 	}
@@ -295,12 +296,12 @@ func (h *File) ask(first, n int) *ask {
 func (h *File) askAgain(a *ask) error {
 	since := time.Now()
 	for wait := 100 * time.Millisecond; ; {
-		err := h.f.hashes(h.ctx, h.file, h.layout, a.first, a.end-a.first, h.learn)
+		err := h.s.hashes(h.ctx, h.file, h.layout, a.first, a.end-a.first, h.learn)
 		h.mu.Lock()
 		h.trouble = err
 		waited := a.waiters > 0
 		h.mu.Unlock()
-		if err == nil || h.ctx.Err() != nil || lane.Final(err) || peer.KindOf(err) == peer.Conflict || time.Since(since) > h.f.opts.Patience {
+		if err == nil || h.ctx.Err() != nil || lane.Final(err) || peer.KindOf(err) == peer.Conflict || time.Since(since) > h.s.Patience {
 			return h.final(err)
 		}
 		if !waited {

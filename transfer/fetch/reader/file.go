@@ -1,4 +1,4 @@
-package fetch
+package reader
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/transfer"
-	"github.com/peerd/peerd/transfer/fetch/pull"
 	"github.com/peerd/peerd/transfer/fetch/recent"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/swarm"
@@ -29,7 +28,7 @@ const leastAsked = 8
 // File reads one version of one file, at any place, from whoever has it; what somebody reads in order is read ahead. It is safe
 // for concurrent use, and holds nothing at the owner as long as nobody reads.
 type File struct {
-	f      *Fetcher
+	s      *Share
 	file   transfer.File
 	id     transfer.FileID
 	layout transfer.Layout
@@ -56,21 +55,21 @@ type File struct {
 
 // Open gives a version of a file to read. Nothing is asked of the owner yet: that it has another version by now is told by the
 // first read of what is not here, in an error of kind [peer.Conflict].
-func (f *Fetcher) Open(path []string, st transfer.State) (*File, error) {
+func (s *Share) Open(path []string, st transfer.State) (*File, error) {
 	l, err := transfer.LayoutOf(st.Size)
-	if err == nil && l.Length(0) > longest {
-		err = fmt.Errorf("it has %d bytes, and pieces too large to be read singly", st.Size)
-	}
 	if err != nil {
-		return nil, &peer.Error{Op: "open", Path: f.label(path), Kind: peer.Usage, Err: err, Hint: "copy it"}
+		return nil, s.Source.Lie(path, err)
+	}
+	if l.Length(0) > longest {
+		return nil, &peer.Error{Op: "open", Path: s.Source.Path(path), Err: fmt.Errorf("its pieces of %d bytes are too large to be read singly", l.Length(0)), Hint: "copy it"}
 	}
 	h := &File{
-		f: f, layout: l, memory: f.opts.Memory, begun: time.Now(), places: cursors{layout: l}, loads: make(map[int]*load),
-		file: transfer.File{Owner: f.src.Peer, Share: f.src.Share, Path: slices.Clone(path), Version: st.Version},
+		s: s, layout: l, memory: s.Memory, begun: time.Now(), places: cursors{layout: l}, loads: make(map[int]*load),
+		file: transfer.File{Owner: s.Source.Peer, Share: s.Source.Share, Path: slices.Clone(path), Version: st.Version},
 	}
 	h.id = h.file.ID()
 	h.known = h.memory.Known(h.id, l)
-	h.ctx, h.cancel = context.WithCancel(f.root)
+	h.ctx, h.cancel = context.WithCancel(s.ctx)
 	h.idle = time.AfterFunc(time.Hour, h.rest)
 	h.idle.Stop()
 	return h, nil
@@ -87,10 +86,10 @@ func (h *File) Close() error {
 	h.idle.Stop()
 	h.memory.Readers(-h.ordered)
 	h.ordered = 0
-	s := h.source
+	g := h.source
 	h.source = nil
 	h.mu.Unlock()
-	s.end(h)
+	g.end(h)
 	h.tasks.Wait()
 	return nil
 }
@@ -103,8 +102,10 @@ func (h *File) ReadAt(ctx context.Context, b []byte, off int64) (n int, err erro
 	}
 	end := min(off+int64(len(b)), h.layout.Size)
 	for at := off; at < end; at = off + int64(n) {
-		got, err := h.read(ctx, b[n:min(int64(n)+atOnce, end-off)], at)
-		n += got
+		err := h.each(ctx, at, min(atOnce, end-at), func(p []byte) error {
+			n += copy(b[n:], p)
+			return nil
+		})
 		if err != nil {
 			return n, h.failed(ctx, err)
 		}
@@ -115,11 +116,29 @@ func (h *File) ReadAt(ctx context.Context, b []byte, off int64) (n int, err erro
 	return n, nil
 }
 
-func (h *File) label() string { return h.f.label(h.file.Path) }
+// Copy writes bytes from up to before to, or the file's end, to w, in order.
+func (h *File) Copy(ctx context.Context, w io.Writer, from, to int64) error {
+	to = min(to, h.layout.Size)
+	for at := max(from, 0); at < to; {
+		i := int(at >> h.layout.Bits)
+		end := min(h.layout.Offset(i)+h.layout.Length(i), to)
+		err := h.each(ctx, at, end-at, func(b []byte) error {
+			_, err := w.Write(b)
+			return err
+		})
+		if err != nil {
+			return h.failed(ctx, err)
+		}
+		at = end
+	}
+	return nil
+}
+
+func (h *File) label() string { return h.s.Source.Path(h.file.Path) }
 
 // failed is the error of a read.
 func (h *File) failed(ctx context.Context, err error) error {
-	if h.ctx.Err() != nil && h.f.root.Err() == nil {
+	if h.ctx.Err() != nil && h.s.ctx.Err() == nil {
 		return &peer.Error{Op: "read", Path: h.label(), Kind: peer.Usage, Err: errors.New("it was closed")}
 	}
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || !errors.Is(err, context.DeadlineExceeded) {
@@ -140,11 +159,11 @@ type wanted struct {
 	load  *load
 }
 
-// read reads a few pieces' worth.
-func (h *File) read(ctx context.Context, b []byte, off int64) (n int, err error) {
-	first, last := int(off>>h.layout.Bits), int((off+int64(len(b))-1)>>h.layout.Bits)
+// each calls do with n bytes from off on, in order. They are not written to, and not used after it.
+func (h *File) each(ctx context.Context, off, n int64, do func([]byte) error) error {
+	first, last := int(off>>h.layout.Bits), int((off+n-1)>>h.layout.Bits)
 	var few [4]wanted
-	all, err := h.want(few[:0], first, last, off, int64(len(b)))
+	all, err := h.want(few[:0], first, last, off, n)
 	for i, w := range all {
 		p := w.piece
 		if p == nil && err == nil {
@@ -155,12 +174,12 @@ func (h *File) read(ctx context.Context, b []byte, off int64) (n int, err error)
 		if p == nil {
 			continue
 		}
-		if err == nil {
-			n += copy(b[n:], p.Data[off+int64(n)-h.layout.Offset(first+i):])
+		if begin := h.layout.Offset(first + i); err == nil {
+			err = do(p.Data[max(off-begin, 0):min(off+n-begin, int64(len(p.Data)))])
 		}
 		p.Release()
 	}
-	return n, err
+	return err
 }
 
 // want has pieces loaded that are not here, and those read ahead that are likely to be read next.
@@ -258,7 +277,7 @@ func (h *File) fromShelf(i int, want transfer.Hash) ([]byte, bool) {
 		return nil, false
 	}
 	buf := h.memory.Buffer(size)
-	b, ok := h.f.opts.Shelf.Piece(h.file, h.layout, i, want, buf)
+	b, ok := h.s.Shelf.Piece(h.file, h.layout, i, want, buf)
 	if ok && len(b) == size && h.right(b, i, want) {
 		return b, true
 	}
@@ -271,9 +290,7 @@ func (h *File) right(b []byte, i int, want transfer.Hash) bool {
 	if h.layout.Pieces() == 1 {
 		return manifest.Whole(b) == want
 	}
-	hasher := h.f.hashers.Get().(*manifest.Hasher)
-	defer h.f.hashers.Put(hasher)
+	hasher := h.s.hashers.Get().(*manifest.Hasher)
+	defer h.s.hashers.Put(hasher)
 	return hasher.Subtree(b, h.layout.Offset(i)) == want
 }
-
-var _ pull.Taker = (*gathering)(nil)
