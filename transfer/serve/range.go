@@ -88,9 +88,9 @@ func (r *ranger) close() {
 	}
 }
 
-// spare is how many hashes are sent after those that were asked for, if they are known: who reads here and there is likely to
-// ask for them.
-const spare = 128
+// spare is how many hashes more than were asked for are sent, for each of those, if they are known: who reads on will ask for
+// them, and without them others' pieces are of no use.
+const spare = 127
 
 // batch is how many bytes are hashed at most before their hashes are sent, if more than a piece: each message wakes both sides.
 const batch = 1 << 20
@@ -98,14 +98,18 @@ const batch = 1 << 20
 // hashes sends n hashes from first on, as they are known or computed, and gives the root, if that is known then.
 func (r *ranger) hashes(ctx context.Context, l transfer.Layout, first, n int) (root []byte, err error) {
 	p := r.builder.part(r.version, l)
-	end, most := first+n, min(first+n+spare, l.Pieces())
+	end, most := first+n, min(first+min(n*(1+spare), MaxRange), l.Pieces())
 	for i, together := first, 1; ; {
 		known := p.known(i, most)
 		if i >= end && len(known) == 0 {
 			break
 		}
 		if len(known) == 0 {
-			if known, err = r.compute(ctx, l, i, min(together, end-i)); err != nil {
+			n := p.unknown(i, min(i+together, end))
+			if n == 0 {
+				continue // somebody else was quicker
+			}
+			if known, err = r.compute(ctx, l, i, n); err != nil {
 				return nil, err
 			}
 			together = max(1, min(2*together, batch>>l.Bits))
@@ -114,7 +118,6 @@ func (r *ranger) hashes(ctx context.Context, l transfer.Layout, first, n int) (r
 		if err := r.pass.Check(); err != nil {
 			return nil, err
 		}
-		known = known[:min(len(known), maxHashes)]
 		raw := make([]byte, 0, len(known)*transfer.HashSize)
 		for _, h := range known {
 			raw = append(raw, h[:]...)
@@ -244,6 +247,17 @@ func (p *part) known(i, end int) []transfer.Hash {
 		n++
 	}
 	return p.hashes[i:n]
+}
+
+// unknown is how many pieces from i up to before end have hashes that are not known, without a gap.
+func (p *part) unknown(i, end int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := i
+	for n < end && !p.set.Has(n) {
+		n++
+	}
+	return n - i
 }
 
 // add adds hashes from piece i on, and reports whether that made it whole.

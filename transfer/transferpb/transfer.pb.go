@@ -217,8 +217,8 @@ func (x *ManifestRequest) GetVersion() []byte {
 	return nil
 }
 
-// ManifestReply: state first, then hashes as they become known, then the root or an error. Where a count was asked for, up to 128
-// hashes of the pieces after may follow, and the root is empty if the source does not know it yet.
+// ManifestReply: state first, then hashes as they become known, then the root or an error. Where a count was asked for, hashes of
+// the pieces after may follow, up to 1,024 in all, and the root is empty if the source does not know it yet.
 type ManifestReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to What:

@@ -136,7 +136,7 @@ func (s *Share) askOn(ctx context.Context, a *asking, file transfer.File, l tran
 			return true, s.told(file.Path, learn(at, nil, transfer.Hash(root.Root)))
 		}
 		hashes, err := manifest.Hashes(r.GetHashes())
-		if err != nil || len(hashes) == 0 || at+len(hashes) > min(first+n+serve.MaxRange, l.Pieces()) {
+		if err != nil || len(hashes) == 0 || at+len(hashes) > min(first+serve.MaxRange, l.Pieces()) {
 			return true, s.Source.Lie(file.Path, errors.New("it has the wrong number of hashes"))
 		}
 		if err := learn(at, hashes, transfer.Hash{}); err != nil {
