@@ -55,6 +55,8 @@ type holding struct {
 	set   transfer.Set
 	asked atomic.Int32
 	hook  atomic.Pointer[func(piece int)] // called before a piece is read
+	// version is that which it has now, if another.
+	version atomic.Pointer[transfer.Version]
 }
 
 func (s *holding) Close() error { return nil }
@@ -68,7 +70,11 @@ func (s *holding) ReadAt(b []byte, off int64) (int, error) {
 	return bytes.NewReader(s.data).ReadAt(b, off)
 }
 func (s *holding) State() (transfer.State, error) {
-	return transfer.State{Size: int64(len(s.data)), Version: s.c.file.Version}, nil
+	st := transfer.State{Size: int64(len(s.data)), Version: s.c.file.Version}
+	if v := s.version.Load(); v != nil {
+		st.Version = *v
+	}
+	return st, nil
 }
 func (s *holding) Pieces() (transfer.Set, <-chan struct{}) { return s.set.Clone(), nil }
 func (s *holding) Lacks(i int) bool                        { return !s.set.Has(i) }

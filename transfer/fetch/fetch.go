@@ -196,6 +196,7 @@ type noShelf struct{}
 func (noShelf) Piece(transfer.File, transfer.Layout, int, transfer.Hash, []byte) ([]byte, bool) {
 	return nil, false
 }
+func (noShelf) Manifest(transfer.File) (transfer.Manifest, bool)               { return transfer.Manifest{}, false }
 func (noShelf) Keep(transfer.Hash, []byte)                                     {}
 func (noShelf) Begin(transfer.File, transfer.Layout, io.ReaderAt) pull.Growing { return noGrowing{} }
 func (noShelf) Secret(transfer.File, []byte)                                   {}

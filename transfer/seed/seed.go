@@ -243,6 +243,12 @@ func (s *Shelf) Usage() (files int, bytes int64) {
 // Keep keeps a piece for another time.
 func (s *Shelf) Keep(want transfer.Hash, data []byte) { s.cache.Put(want, data) }
 
+// Manifest gives the manifest of a file that was whole here.
+func (s *Shelf) Manifest(f transfer.File) (transfer.Manifest, bool) {
+	id := f.ID()
+	return s.manifests.Get(transfer.Version(id[:len(transfer.Version{})]))
+}
+
 // Piece gives piece i of a file, from wherever it is here.
 func (s *Shelf) Piece(f transfer.File, l transfer.Layout, i int, want transfer.Hash, buf []byte) ([]byte, bool) {
 	s.mu.Lock()

@@ -39,6 +39,8 @@ type Shelf interface {
 	// Piece gives piece i of a file, of any origin, that has this hash. It is not verified. buf holds it, if it is large
 	// enough.
 	Piece(f transfer.File, l transfer.Layout, i int, want transfer.Hash, buf []byte) ([]byte, bool)
+	// Manifest gives the manifest of a file that was whole here, as its owner said it then.
+	Manifest(f transfer.File) (transfer.Manifest, bool)
 	// Keep keeps a verified piece for another time.
 	Keep(want transfer.Hash, data []byte)
 	// Begin gives on a file that grows in r, from now until the Growing ends.

@@ -14,6 +14,8 @@ const (
 	mostAhead  = 32 << 20
 	mostPlaces = 8         // places of one file that are read from at once, as far as they are told apart
 	slack      = 512 << 10 // how far from where a reader was expected it may be: kernels ask in any order
+	skip       = 256 << 10 // how far it may skip, and still read in order
+	settled    = 2 << 20   // what somebody reads in order at a new place before it is taken to have left the old one
 	inOrder    = 128 << 10 // what somebody reads in order before it counts as that
 	leftAfter  = time.Second
 )
@@ -57,15 +59,15 @@ func (c *cursors) note(now time.Duration, off, n, share int64) (left bool) {
 	d.used, d.seen = c.turns, now
 	d.reads++
 	step := max(0, off+n-d.at)
+	if off > d.at+skip {
+		step = 0
+	}
 	d.at += step
-	d.run += step
-	d.since += step
-	began := d.window == 0
+	d.run += min(step, n)
+	d.since += min(step, n)
 	d.grow(now, int64(1)<<c.layout.Bits, share)
-	began = began && d.window > 0
-	// Who jumped is not at the old place any more.
 	return c.leave(func(o *cursor) bool {
-		return o != d && (now-o.seen > leftAfter || began && o.used < d.began)
+		return o != d && (now-o.seen > leftAfter || d.run >= settled && o.used < d.began)
 	}) || left
 }
 

@@ -35,6 +35,7 @@ type File struct {
 	memory *recent.Cache
 	known  *recent.Known
 	begun  time.Time
+	before sync.Once // looks for what an earlier run knew
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
