@@ -11,6 +11,7 @@ import (
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/fetch"
 	"github.com/peerd/peerd/transfer/fetch/pull"
+	"github.com/peerd/peerd/transfer/fetch/recent"
 	"github.com/peerd/peerd/transfer/seed"
 	"github.com/peerd/peerd/transfer/store"
 	"github.com/peerd/peerd/transfer/transfertest"
@@ -170,3 +171,29 @@ type alone struct{}
 func (alone) Add(int)                          {}
 func (alone) Finish(transfer.Manifest, string) {}
 func (alone) Close()                           {}
+
+// Whatever an owner said to those who read here and there must be true of the whole file.
+func TestOpenSaysAnotherThingLater(t *testing.T) {
+	version := []byte("one version only")
+	var nets []*transfertest.Net
+	for seed := range uint64(2) {
+		l := &transfertest.Liar{Content: content(5*mib, seed)}
+		l.Manifest = func(m replies) replies { m[0].GetState().Version = version; return m }
+		nets = append(nets, transfertest.NewNet(t, l.Handlers()))
+	}
+	memory := recent.New(0)
+	h := openAs(t, start(t, nets[0], fetch.Options{Memory: memory}), "f", transfer.State{Size: 5 * mib, Version: transfer.Version(version)})
+	reads(t, h, content(5*mib, 0), 3*mib, 10)
+	item := fetch.Item{Path: []string{"f"}, Dest: []string{"f"}, Size: 5 * mib}
+	for i, want := range []bool{true, false} {
+		rep, err := fetchTree(t, nets[i], []fetch.Item{item}, t.TempDir(), false, fetch.Options{Memory: memory})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rep.failed["f"]; want && err != nil {
+			t.Error(err)
+		} else if !want {
+			kindIs(t, err, peer.Integrity)
+		}
+	}
+}
