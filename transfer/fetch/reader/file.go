@@ -22,8 +22,11 @@ const longest = 64 << 20
 // atOnce is how many bytes of one read are waited for together.
 const atOnce = 8 << 20
 
-// leastAsked is how many hashes are asked for that a reader in order will need.
-const leastAsked = 8
+// Hashes are asked for ahead of those who read in order, so that others can go on when the owner goes.
+const (
+	leastAsked = 8        // at a time
+	hashAhead  = 64 << 20 // bytes beyond what is read ahead
+)
 
 // File reads one version of one file, at any place, from whoever has it; what somebody reads in order is read ahead. It is safe
 // for concurrent use, and holds nothing at the owner as long as nobody reads.
@@ -245,8 +248,9 @@ func (h *File) readAhead(off, n int64) (changed bool) {
 		}
 	}
 	d.told, d.asked = [2]int{from, to}, to
-	if next := to + (to - from); from < to {
-		if gap := h.known.Gap(to, min(next, h.layout.Pieces())); gap < min(next, h.layout.Pieces()) && h.asked(gap) == nil && len(h.asks) < 2 {
+	if from < to {
+		next := min(to+max(to-from, hashAhead>>h.layout.Bits), h.layout.Pieces())
+		if gap := h.known.Gap(to, next); gap < next && h.asked(gap) == nil && len(h.asks) < 2 {
 			h.ask(gap, max(to-from, leastAsked))
 		}
 	}
