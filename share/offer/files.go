@@ -175,7 +175,7 @@ func (o *Offers) changed(id share.ID, f *files, c change.Change) {
 	if o.Hooks.Changed != nil {
 		o.Hooks.Changed(s, c)
 	}
-	if c.By.Peer == "" || c.Verb == "touch" || c.Before.Kind != share.File && c.After.Kind != share.File && c.Verb != "mv" {
+	if c.By.Peer == "" || c.By.Peer == o.Self || c.Verb == "touch" || c.Before.Kind != share.File && c.After.Kind != share.File && c.Verb != "mv" {
 		return
 	}
 	if !o.tooMuch(s, f, c, now) {

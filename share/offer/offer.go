@@ -22,7 +22,8 @@ import (
 // Offers are the shares of this peer. It is safe for concurrent use.
 type Offers struct {
 	Registry *registry.Registry
-	Hooks    Hooks // set before anything is served
+	Self     peer.ID // whose shares these are, which may do all there is; set before anything is served
+	Hooks    Hooks   // set before anything is served
 	log      *slog.Logger
 
 	ctx   context.Context // ends with Close
@@ -116,6 +117,9 @@ func (o *Offers) offer(s registry.Share, err error) (serve.Offer, bool) {
 
 // standing is what is said of a device in a share. One that is blocked is denied everywhere.
 func (o *Offers) standing(s registry.Share, who peer.ID) serve.Standing {
+	if who == o.Self && who != "" {
+		return serve.Standing{Allowed: share.Full}
+	}
 	st := serve.Standing(s.Standing(who))
 	st.Denied = st.Denied || o.Registry.IsBlocked(who)
 	return st

@@ -27,7 +27,7 @@ func (f *files) today(who peer.ID) day {
 // Admit counts what a peer puts into a share, and refuses what is more than it may in a day. The count is of this run.
 func (o *Offers) Admit(offer serve.Offer, who peer.ID, bytes int64) error {
 	s, err := o.Registry.ByID(offer.ID)
-	if err != nil || s.Settings.PeerQuota == 0 {
+	if err != nil || s.Settings.PeerQuota == 0 || who == o.Self {
 		return err
 	}
 	f, err := o.files(s)

@@ -137,7 +137,8 @@ var ErrGap = errors.New("some changes were missed")
 // Event is a change of what a share holds.
 type Event struct {
 	watch.Event
-	Name peer.Name // of who did it, as the owner knows it
+	Name  peer.Name    // of who did it, as the owner knows it
+	After watch.Cursor // the place behind it, to watch on from
 }
 
 // Watch yields what changes at and below a path. The first event is none, and says that from here on nothing is missed.
@@ -163,6 +164,10 @@ func (f *FS) Watch(ctx context.Context, p share.Path, after watch.Cursor) iter.S
 			default:
 				last.Seq = m.Event.Seq
 				e, err = f.event(m.Event, p)
+			}
+			if err == nil {
+				copy(e.After.Epoch[:], last.GetEpoch())
+				e.After.Seq = last.GetSeq()
 			}
 			if !yield(e, err) || err != nil {
 				return

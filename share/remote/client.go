@@ -51,6 +51,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	grants map[key]*held
+	rights map[key]Access // that owners gave last, of those in grants
 }
 
 // key names a share as its user does.
@@ -82,7 +83,7 @@ type Access struct {
 // NewClient makes a Client of the peer self, which keeps what logins give in tickets.
 func NewClient(opener peer.Opener, self peer.ID, tickets *Tickets, now func() time.Time) *Client {
 	return &Client{
-		opener: opener, self: self, tickets: tickets, now: now, grants: make(map[key]*held),
+		opener: opener, self: self, tickets: tickets, now: now, grants: make(map[key]*held), rights: make(map[key]Access),
 		looks: line.New(opener, serve.MetaProtocol, maxLooks, lineIdle), walks: line.New(opener, serve.MetaProtocol, maxWalks, lineIdle),
 		changes: line.New(opener, edit.Protocol, maxChanges, lineIdle),
 	}
@@ -206,9 +207,7 @@ func (c *Client) exchangeKeys(st peer.Stream, in *wire.Reader, a Access, passwor
 
 // Logout forgets what a login gave, and reports whether there was anything.
 func (c *Client) Logout(id peer.ID, name string) (bool, error) {
-	c.mu.Lock()
-	delete(c.grants, key{id, share.FoldKey(name)})
-	c.mu.Unlock()
+	c.Forget(id, name)
 	return c.tickets.remove(id, name)
 }
 
@@ -217,6 +216,15 @@ func (c *Client) Forget(id peer.ID, name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.grants, key{id, share.FoldKey(name)})
+	delete(c.rights, key{id, share.FoldKey(name)})
+}
+
+// Held is the right that the owner of a share gave last, if it was not forgotten since. It asks nobody and waits for nobody.
+func (c *Client) Held(id peer.ID, name string) (Access, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a, ok := c.rights[key{id, share.FoldKey(name)}]
+	return a, ok
 }
 
 func (c *Client) held(id peer.ID, name string) *held {
@@ -230,6 +238,7 @@ func (c *Client) held(id peer.ID, name string) *held {
 				break
 			}
 			delete(c.grants, old) // any: it can be had again
+			delete(c.rights, old)
 		}
 		h = new(held)
 		c.grants[k] = h
@@ -343,6 +352,11 @@ func (c *Client) accept(h *held, a Access, sealed []byte) error {
 	// By our own clock, whatever the owner's says: its grant lives as long as it says from now on.
 	life := g.Expires.Sub(g.NotBefore)
 	h.access, h.sealed, h.fresh, h.over = a, sealed, c.now().Add(life*3/4), c.now().Add(life)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := (key{a.Peer, share.FoldKey(a.Name)}); c.grants[k] == h { // else it was forgotten meanwhile
+		c.rights[k] = a
+	}
 	return nil
 }
 

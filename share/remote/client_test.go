@@ -178,6 +178,38 @@ func TestGrantIsRenewed(t *testing.T) {
 }
 
 // TestAsk: a right that the owner took back is known at once to who asks for it, and not to who uses a grant.
+// TestHeld: what an owner gave last is known without asking, until it is forgotten.
+func TestHeld(t *testing.T) {
+	w := servetest.New(t)
+	protect(t, w, "docs", readPassword, fullPassword)
+	owner := w.Owner.ID()
+	c := client(t, w, w.Anna, t.TempDir())
+	held := func(want share.Right) {
+		t.Helper()
+		if a, ok := c.Held(owner, "DOCS"); ok != (want > share.None) || a.Right != want {
+			t.Errorf("held is %v, %v, want %v", a.Right, ok, want)
+		}
+	}
+	held(share.None)
+	for _, want := range []share.Right{share.Read, share.Full} {
+		text := map[share.Right]string{share.Read: readPassword, share.Full: fullPassword}[want]
+		if _, err := c.Login(context.Background(), owner, "docs", password(t, text)); err != nil {
+			t.Fatal(err)
+		}
+		held(want)
+	}
+	c.Forget(owner, "docs")
+	held(share.None)
+	if _, err := c.Access(context.Background(), owner, "docs"); err != nil {
+		t.Fatal(err)
+	}
+	held(share.Full)
+	if _, err := c.Logout(owner, "docs"); err != nil {
+		t.Fatal(err)
+	}
+	held(share.None)
+}
+
 func TestAsk(t *testing.T) {
 	w := servetest.New(t)
 	w.Offers.Change("docs", func(o *serve.Offer) { o.Open = share.Read })

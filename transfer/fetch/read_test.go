@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,10 +27,10 @@ func TestReadRanges(t *testing.T) {
 		truth := content(int(size), uint64(size))
 		r.write(t, "f", truth)
 		edges := []int64{0, 1, size / 2, size - 1, size, size + 1, mib - 1, mib, mib + 1, 2 * mib, 256<<10 + 1}
+		edges = slices.DeleteFunc(edges, func(at int64) bool { return at < 0 || at > size+1 })
+		slices.Sort(edges)
+		edges = slices.Compact(edges)
 		for _, from := range edges {
-			if from < 0 {
-				continue
-			}
 			for _, to := range append(edges, -1) {
 				var out bytes.Buffer
 				if err := cat(t.Context(), t, r, size, from, to, &out); err != nil {
