@@ -13,15 +13,16 @@ import (
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/change"
 	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/vfs/tree"
 	"github.com/peerd/peerd/share/watch"
 	"github.com/peerd/peerd/transfer"
 )
 
 // Ino names a node of the tree, and no other, for as long as the FS lives. A file that is renamed keeps it.
-type Ino uint64
+type Ino = tree.Ino
 
 // Root is the node of the tree's root, which holds the peers.
-const Root Ino = 1
+const Root = tree.Root
 
 // Attr is what a node is.
 type Attr struct {

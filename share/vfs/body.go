@@ -1,0 +1,129 @@
+package vfs
+
+import (
+	"context"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/vfs/content"
+	"github.com/peerd/peerd/share/vfs/tree"
+	"github.com/peerd/peerd/transfer"
+)
+
+// body is a file's bytes, as all who have it open share them. It is guarded by FS.mu.
+type body struct {
+	c       *content.Content
+	pt      *point
+	n       *tree.Node // that it is, or was, of
+	src     *source    // what c is made of; nil for nothing
+	base    transfer.Version
+	share   share.ID // that it is for, once it waits
+	tag     string   // of the bytes of base
+	gone    bool     // it has no name any more, and is never delivered
+	overlay bool     // its name is one that is kept here
+	opens   int
+	writers int
+	lock    context.CancelFunc // ends that others are told of it
+
+	flushed uint64          // Gen that the journal knows
+	sent    uint64          // Gen that the owner has
+	bytes   uint64          // Bytes that the owner has
+	sending uint64          // Gen
+	way     *content.Frozen // that is being sent
+	parts   bool            // the journal knows it as parts of it over its base
+	syncs   bool            // it was synced and not closed since
+	since   time.Time
+	last    time.Time // when it was last sent
+	charged int64     // of point.bytes
+	err     error     // why it could not be delivered
+	tries   int
+	outcome chan struct{} // closed and replaced after each try to deliver it
+}
+
+// dirty reports whether its owner does not have it as it is.
+func (b *body) dirty() bool { return b.c.State().Gen != b.sent }
+
+// show says what a file is to those here.
+func (b *body) show(a *Attr) {
+	st := b.c.State()
+	a.Size, a.ModTime, a.Exec = st.Size, st.ModTime, st.Exec
+	a.Tag = b.tag
+	if st.Bytes > 0 {
+		a.Tag = st.Tag
+	}
+}
+
+type sourceKey struct {
+	share   share.ID
+	version transfer.Version
+}
+
+// source is a reader that open files of one version share, and that stays a while when they are closed.
+type source struct {
+	*content.Source
+	key  sourceKey
+	size int64
+	refs int
+	idle time.Time
+}
+
+// sourceLocked gives the source of what a node's owner has.
+func (f *FS) sourceLocked(pt *point, n *tree.Node, e tree.Facts, tag string) *source {
+	key := sourceKey{version: e.Version}
+	if pt.remote != nil {
+		key.share = pt.remote.ID()
+	}
+	s := f.sources[key]
+	if s == nil {
+		s = &source{key: key, size: e.Size}
+		s.Source = content.NewSource(func(ctx context.Context) (content.Reader, error) { return f.openReader(ctx, pt, n, e, tag) })
+		f.sources[key] = s
+	}
+	s.refs++
+	return s
+}
+
+// openReader opens the bytes of a version: by its node's present name and version, if that has the same bytes.
+func (f *FS) openReader(ctx context.Context, pt *point, n *tree.Node, facts tree.Facts, tag string) (content.Reader, error) {
+	r, err := f.enter(ctx, "open", pt)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	p, err := f.placeLocked(n)
+	if err == nil && n.Known && tagLocked(n) == tag {
+		facts = n.Facts
+	}
+	f.mu.Unlock()
+	if err != nil {
+		return nil, &peer.Error{Op: "read", Path: pt.label(), Kind: peer.Conflict, Err: errGone}
+	}
+	return r.Open(ctx, share.Entry{
+		Path: p.path, Kind: share.File, Size: facts.Size, ModTime: time.Unix(0, facts.ModTime), Version: facts.Version, Exec: facts.Exec,
+	})
+}
+
+func (f *FS) releaseLocked(s *source) {
+	if s != nil {
+		s.refs--
+		s.idle = time.Now()
+	}
+}
+
+// closeSources closes what nobody has read for a while.
+func (f *FS) closeSources(now time.Time) {
+	const linger = 30 * time.Second
+	f.mu.Lock()
+	var old []*source
+	for key, s := range f.sources {
+		if s.refs == 0 && now.Sub(s.idle) > linger {
+			old = append(old, s)
+			delete(f.sources, key)
+		}
+	}
+	f.mu.Unlock()
+	for _, s := range old {
+		s.Close()
+	}
+}

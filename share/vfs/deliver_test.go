@@ -1,0 +1,568 @@
+package vfs_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/vfs"
+	"github.com/peerd/peerd/share/vfs/vfstest"
+)
+
+// fixture is a tree of one share, in a bubble of its own time.
+type fixture struct {
+	*testing.T
+	vfstest.Tree
+	world *vfstest.World
+	peer  *vfstest.Peer
+	share *vfstest.Share
+	dir   string
+	stop  func()
+}
+
+// in runs a test in a bubble, where waiting takes no time.
+func in(t *testing.T, test func(x *fixture)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := vfstest.NewWorld()
+		x := &fixture{T: t, world: w, peer: w.Add("anna"), dir: t.TempDir()}
+		x.share = x.peer.Share("docs", share.Full)
+		x.start()
+		t.Cleanup(func() { x.stop() })
+		test(x)
+	})
+}
+
+// start makes the tree run.
+func (x *fixture) start() {
+	x.Helper()
+	f, err := vfs.New(x.world, vfs.Options{Dir: x.dir})
+	x.ok(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = f.Run(ctx)
+	}()
+	x.stop = func() {
+		cancel()
+		<-done
+		if err := f.Close(); err != nil {
+			x.Error(err)
+		}
+	}
+	x.Tree = vfstest.Tree{FS: f, Root: []string{"anna", "docs"}, Ctx: x.Context()}
+}
+
+func (x *fixture) ok(err error) {
+	x.Helper()
+	if err != nil {
+		x.Fatal(err)
+	}
+}
+
+func (x *fixture) is(err error, want peer.Kind) {
+	x.Helper()
+	if err == nil || peer.KindOf(err) != want {
+		x.Fatalf("error %v of kind %v, want %v", err, peer.KindOf(err), want)
+	}
+}
+
+func (x *fixture) drain() {
+	x.Helper()
+	ctx, cancel := context.WithTimeout(x.Context(), time.Minute)
+	defer cancel()
+	if err := x.FS.Drain(ctx); err != nil {
+		x.Fatalf("%v: %+v waits", err, x.FS.Pending())
+	}
+}
+
+// there checks what the owner has of a file.
+func (x *fixture) there(name, want string) {
+	x.Helper()
+	if got, ok := x.share.Read(name); !ok || string(got) != want {
+		x.Fatalf("the owner has %.40q, %v under %s; want %.40q", got, ok, name, want)
+	}
+}
+
+func (x *fixture) here(name, want string) {
+	x.Helper()
+	if got, err := x.ReadFile(name); err != nil || string(got) != want {
+		x.Fatalf("the tree has %.40q, %v under %s; want %.40q", got, err, name, want)
+	}
+}
+
+// within checks how long something took.
+func (x *fixture) within(most time.Duration, do func()) {
+	x.Helper()
+	begun := time.Now()
+	do()
+	if took := time.Since(begun); took > most {
+		x.Fatalf("it took %v, want at most %v", took, most)
+	}
+}
+
+func (x *fixture) open(name string, flag int) vfstest.Handle {
+	x.Helper()
+	h, err := x.Open(name, flag)
+	x.ok(err)
+	return h
+}
+
+func TestManyFilesGoInFewPuts(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.ok(x.WriteFile("first", []byte("1")))
+		x.drain()
+		x.peer.Slow(20 * time.Millisecond)
+		puts := x.share.Calls("put")
+		x.ok(x.Mkdir("d"))
+		calls := x.share.Calls("")
+		for i := range 200 {
+			x.ok(x.WriteFile(fmt.Sprint("d/", i), []byte{byte(i)}))
+		}
+		if n := x.share.Calls("") - calls - x.share.Calls("item") + 1; n > 6 {
+			x.Errorf("%d calls, but for the files themselves", n)
+		}
+		x.drain()
+		if n := x.share.Calls("put") - puts; n > 3 {
+			x.Errorf("200 files were brought in %d puts", n)
+		}
+		if n := x.share.Calls("item"); n != 201 {
+			x.Errorf("%d files were put", n)
+		}
+		x.there("d/199", "\xc7")
+	})
+}
+
+func TestSaveByRenameIsOnePut(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("doc.txt", []byte("old"))
+		for i := range 3 {
+			text := fmt.Sprint("new ", i)
+			items, moves := x.share.Calls("item"), x.share.Calls("move")
+			x.ok(x.WriteFile("doc.txt.tmp", []byte(text)))
+			x.ok(x.Rename("doc.txt.tmp", "doc.txt"))
+			x.here("doc.txt", text)
+			x.drain()
+			x.there("doc.txt", text)
+			if x.share.Calls("item") != items+1 || x.share.Calls("move") != moves {
+				x.Errorf("%d puts and %d moves, want one put", x.share.Calls("item")-items, x.share.Calls("move")-moves)
+			}
+		}
+		if n := x.FS.Conflicts(); n > 0 || len(x.share.Paths()) != 1 {
+			x.Errorf("%d conflicts; the owner has %q", n, x.share.Paths())
+		}
+	})
+}
+
+func TestWhatIsRemovedSoonIsNeverSent(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.ok(x.WriteFile("a", []byte("1")))
+		x.drain()
+		calls := x.share.Calls("item")
+		for _, name := range []string{"x.tmp", ".a.swp", "~$a.doc", ".~lock.a#"} {
+			x.ok(x.WriteFile(name, []byte("passing")))
+			x.ok(x.Remove(name))
+		}
+		time.Sleep(time.Minute)
+		if x.share.Calls("item") != calls || x.share.Calls("remove") != 0 {
+			x.Errorf("%d were sent, %d removed", x.share.Calls("item")-calls, x.share.Calls("remove"))
+		}
+		x.ok(x.WriteFile(".~lock.a#", []byte("me")))
+		time.Sleep(5 * time.Second)
+		x.there(".~lock.a#", "me")
+	})
+}
+
+func TestWhatDesktopsStrewStaysHere(t *testing.T) {
+	in(t, func(x *fixture) {
+		for _, name := range []string{".DS_Store", "._a", "Thumbs.db", "desktop.ini"} {
+			x.ok(x.WriteFile(name, []byte("x")))
+			x.here(name, "x")
+		}
+		x.drain()
+		time.Sleep(time.Minute)
+		if n := x.share.Calls("item"); n > 0 || len(x.share.Paths()) > 0 {
+			x.Errorf("%d were sent; the owner has %q", n, x.share.Paths())
+		}
+		is, err := x.List("")
+		if err != nil || len(is) != 4 {
+			x.Errorf("%v, %v", is, err)
+		}
+		x.ok(x.Remove("._a"))
+	})
+}
+
+func TestRefusedContentIsKept(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.ok(x.WriteFile("a", []byte("1")))
+		x.drain()
+		x.share.Refuse(func(verb, path string) error {
+			if verb == "item" {
+				return &peer.Error{Kind: peer.Full, Err: errors.New("no more"), Hint: "the owner can raise the share's quota"}
+			}
+			return nil
+		})
+		_ = x.WriteFile("b", []byte("kept")) // the first is not waited for
+		synctest.Wait()
+		err := x.WriteFile("c", []byte("kept too"))
+		if x.is(err, peer.Full); !errors.Is(err, vfs.ErrQuota) {
+			x.Errorf("%v is no vfs.ErrQuota", err)
+		}
+		ps := x.FS.Pending()
+		if len(ps) != 2 || ps[0].Path != "//anna/docs/b" || ps[0].Bytes != 4 || !errors.Is(ps[0].Err, vfs.ErrQuota) {
+			x.Errorf("%+v", ps)
+		}
+		x.here("b", "kept")
+		x.stop()
+		x.start()
+		x.here("b", "kept")
+		if len(x.FS.Pending()) != 2 {
+			x.Errorf("%+v after a restart", x.FS.Pending())
+		}
+		x.share.Refuse(nil)
+		time.Sleep(10 * time.Minute)
+		x.there("b", "kept")
+		x.there("c", "kept too")
+		if ps := x.FS.Pending(); len(ps) > 0 {
+			x.Errorf("%+v", ps)
+		}
+	})
+}
+
+func TestLostRaceKeepsBoth(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("doc.txt", []byte("base"))
+		h := x.open("doc.txt", os.O_RDWR)
+		_, err := h.WriteAt([]byte("mine"), 0)
+		x.ok(err)
+		x.share.Write("doc.txt", []byte("theirs"))
+		x.ok(h.Close())
+		x.drain()
+		x.there("doc.txt", "theirs")
+		is, err := x.List("")
+		if err != nil || len(is) != 2 {
+			x.Fatalf("%v, %v", is, err)
+		}
+		for _, i := range is {
+			want := "theirs"
+			if i.Name != "doc.txt" {
+				want = "mine"
+			}
+			x.here(i.Name, want)
+			x.there(i.Name, want)
+		}
+		if x.FS.Conflicts() != 1 {
+			x.Errorf("%d conflicts", x.FS.Conflicts())
+		}
+	})
+}
+
+func TestSyncedContentIsDeliveredWhileOpen(t *testing.T) {
+	in(t, func(x *fixture) {
+		h := x.open("db", os.O_RDWR|os.O_CREATE)
+		items := x.share.Calls("item")
+		for i := range 100 {
+			_, err := h.WriteAt([]byte(fmt.Sprintf("%03d", i)), 0)
+			x.ok(err)
+			x.ok(h.Sync())
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(2 * time.Second)
+		x.there("db", "099")
+		if n := x.share.Calls("item") - items; n > 2 {
+			x.Errorf("it was sent %d times within 3 s", n)
+		}
+		_, err := h.WriteAt([]byte("end"), 0)
+		x.ok(err)
+		time.Sleep(time.Minute) // neither synced nor closed
+		x.there("db", "099")
+		x.ok(h.Close())
+		x.drain()
+		x.there("db", "end")
+	})
+}
+
+// TestWritesDuringDelivery has one file written while it is sent: what its owner has is always of one moment.
+func TestWritesDuringDelivery(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.ok(x.WriteFile("f", bytes.Repeat([]byte{'a'}, 100_000)))
+		x.drain()
+		x.peer.Slow(300 * time.Millisecond)
+		h := x.open("f", os.O_RDWR)
+		for c := byte('b'); c < 'z'; c++ {
+			_, err := h.WriteAt(bytes.Repeat([]byte{c}, 100_000), 0)
+			x.ok(err)
+			x.ok(h.Sync())
+			time.Sleep(time.Duration(c) * 7 * time.Millisecond)
+			if b, _ := x.share.Read("f"); len(b) != 100_000 || bytes.Count(b, b[:1]) != len(b) {
+				x.Fatal("the owner has a mixture")
+			}
+		}
+		x.ok(h.Close())
+		x.drain()
+		x.there("f", strings.Repeat("y", 100_000))
+	})
+}
+
+func TestPartsOfALargeFile(t *testing.T) {
+	in(t, func(x *fixture) {
+		big := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
+		x.share.Write("big", big)
+		h := x.open("big", os.O_RDWR)
+		reads := x.share.Calls("read")
+		for _, off := range []int64{5, 1 << 20, 4<<20 - 2} {
+			_, err := h.WriteAt([]byte("XY"), off)
+			x.ok(err)
+			copy(big[off:], "XY")
+		}
+		if n := x.share.Calls("read") - reads; n > 0 {
+			x.Errorf("writing read %d times", n)
+		}
+		got := make([]byte, 10)
+		_, err := h.ReadAt(got, 1<<20-4)
+		if x.ok(err); !bytes.Equal(got, big[1<<20-4:][:10]) {
+			x.Errorf("%q", got)
+		}
+		x.ok(h.Close())
+		x.drain()
+		x.there("big", string(big))
+
+		reads = x.share.Calls("read")
+		x.ok(x.WriteFile("big", []byte("all new"))) // truncates: nothing is fetched
+		x.drain()
+		if n := x.share.Calls("read") - reads; n > 0 {
+			x.Errorf("it was read %d times", n)
+		}
+		x.there("big", "all new")
+	})
+}
+
+func TestTimesAreKept(t *testing.T) {
+	in(t, func(x *fixture) {
+		when := time.Date(2019, 5, 6, 7, 8, 9, 10, time.UTC)
+		x.ok(x.WriteFile("f", []byte("x")))
+		x.ok(x.SetTime("f", when)) // as rsync does, by the name
+		x.ok(x.SetExec("f", true))
+		x.drain()
+		if at, exec, _ := x.share.Stat("f"); !at.Equal(when) || !exec {
+			x.Errorf("%v, %v", at, exec)
+		}
+		a, err := x.FS.Walk(x.Ctx, "anna", "docs", "f")
+		if err != nil || !a.ModTime.Equal(when) || !a.Exec {
+			x.Errorf("%+v, %v", a, err)
+		}
+		x.ok(x.SetExec("f", false))
+		b, err := x.FS.Walk(x.Ctx, "anna", "docs", "f")
+		if err != nil || b.Tag != a.Tag || b.Exec {
+			x.Errorf("%+v, %v after its mode changed: the tag was %q", b, err, a.Tag)
+		}
+		if n := x.share.Calls("item"); n > 2 {
+			x.Errorf("the bytes were put %d times", n)
+		}
+	})
+}
+
+func TestTagsSurviveDelivery(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.ok(x.WriteFile("f", []byte("x")))
+		a, err := x.FS.Walk(x.Ctx, "anna", "docs", "f")
+		x.ok(err)
+		x.drain()
+		time.Sleep(time.Minute)
+		x.ok(x.Rename("f", "g"))
+		b, err := x.FS.Walk(x.Ctx, "anna", "docs", "g")
+		if x.ok(err); a.Tag != b.Tag || a.Tag == "" || a.Ino != b.Ino {
+			x.Errorf("%+v became %+v", a, b)
+		}
+		x.share.Write("g", []byte("y"))
+		time.Sleep(time.Second)
+		c, err := x.FS.Walk(x.Ctx, "anna", "docs", "g")
+		if x.ok(err); c.Tag == b.Tag {
+			x.Errorf("the bytes changed, and the tag is still %q", c.Tag)
+		}
+	})
+}
+
+func TestLimit(t *testing.T) {
+	w := vfstest.NewWorld()
+	p := w.Add("anna")
+	p.Share("docs", share.Full)
+	f, err := vfs.New(w, vfs.Options{Dir: t.TempDir(), Limit: 10_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	x := vfstest.Tree{FS: f, Root: []string{"anna", "docs"}, Ctx: t.Context()}
+	if err := x.WriteFile("a", make([]byte, 9_000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.WriteFile("b", make([]byte, 2_000)); !errors.Is(err, vfs.ErrFull) {
+		t.Fatalf("%v, want vfs.ErrFull", err)
+	}
+	if err := x.Remove("a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.WriteFile("c", make([]byte, 9_000)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLock(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("f", []byte("x"))
+		h := x.open("f", os.O_RDWR)
+		time.Sleep(time.Second)
+		if x.share.Locked("f") {
+			x.Error("it is shown at once")
+		}
+		time.Sleep(2 * time.Second)
+		if !x.share.Locked("f") {
+			x.Error("nobody is told that it is worked on")
+		}
+		x.ok(h.Close())
+		synctest.Wait()
+		if x.share.Locked("f") {
+			x.Error("it is closed, and still shown as worked on")
+		}
+		r := x.open("f", os.O_RDONLY)
+		time.Sleep(10 * time.Second)
+		if x.share.Locked("f") {
+			x.Error("it is only read")
+		}
+		x.ok(r.Close())
+	})
+}
+
+// TestCrash copies the folder of what waits at many moments, as a crash of the daemon leaves it, and delivers from the copy.
+func TestCrash(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.ok(x.Mkdir("d"))
+		x.share.Write("base", []byte("0123456789"))
+		h := x.open("base", os.O_RDWR)
+		x.peer.Leave()
+		closed := map[string]string{}
+		for i := range 20 {
+			name, text := fmt.Sprintf("d/%02d", i), strings.Repeat(fmt.Sprint(i), 1000)
+			x.ok(x.WriteFile(name, []byte(text)))
+			closed[name] = text
+			switch i % 5 {
+			case 1:
+				x.ok(x.Remove(name))
+				delete(closed, name)
+			case 2:
+				x.ok(x.Rename(name, name+".renamed"))
+				delete(closed, name)
+				closed[name+".renamed"] = text
+			case 3:
+				_, err := h.WriteAt([]byte{byte('a' + i)}, int64(i%10))
+				x.ok(err)
+				x.ok(h.Sync())
+			}
+			x.crash(closed)
+		}
+		x.ok(h.Close())
+	})
+}
+
+// crash delivers from a copy what was closed.
+func (x *fixture) crash(closed map[string]string) {
+	x.Helper()
+	dir := x.TempDir()
+	x.ok(os.CopyFS(dir, os.DirFS(x.dir)))
+	w := vfstest.NewWorld()
+	s := w.Add("anna").Share("docs", share.Full)
+	s.Mkdir("d")
+	copied := &fixture{T: x.T, world: w, share: s, dir: dir}
+	copied.start()
+	defer copied.stop()
+	ctx, cancel := context.WithTimeout(x.Context(), time.Minute)
+	defer cancel()
+	_ = copied.FS.Drain(ctx) // base is another file in that world
+	var want []string
+	for name, text := range closed {
+		copied.there(name, text)
+		want = append(want, name)
+	}
+	slices.Sort(want)
+	got := slices.DeleteFunc(s.Paths(), func(p string) bool { return !strings.HasPrefix(p, "d/") || p == "d/" })
+	if !slices.Equal(got, want) {
+		x.Fatalf("%q were delivered, want %q", got, want)
+	}
+}
+
+// TestCrashWithParts replays a file of which only parts were written.
+func TestCrashWithParts(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("base", []byte("0123456789"))
+		h := x.open("base", os.O_RDWR)
+		x.peer.Leave()
+		_, err := h.WriteAt([]byte("XY"), 3)
+		x.ok(err)
+		x.ok(h.Sync())
+		_, err = h.WriteAt([]byte("not synced"), 0) // but written: as on any disk it may last
+		x.ok(err)
+		dir := filepath.Join(x.TempDir(), "copy")
+		x.ok(os.CopyFS(dir, os.DirFS(x.dir)))
+		x.ok(h.Close())
+		x.stop()
+		x.dir = dir
+		x.start()
+		x.peer.Return()
+		x.drain()
+		x.there("base", "not synced")
+	})
+}
+
+func TestEqualContentIsNotPut(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("f", []byte("the same"))
+		x.share.Write("g", []byte("the same"))
+		a, err := x.FS.Walk(x.Ctx, "anna", "docs", "f")
+		x.ok(err)
+		time.Sleep(time.Second)
+		x.ok(x.WriteFile("f", []byte("the same")))
+		x.ok(x.WriteFile("g", []byte("not same")))
+		x.drain()
+		x.there("f", "the same")
+		x.there("g", "not same")
+		if n := x.share.Calls("item"); n != 1 {
+			x.Errorf("%d files were put, want the one that changed", n)
+		}
+		b, err := x.FS.Walk(x.Ctx, "anna", "docs", "f")
+		if x.ok(err); !b.ModTime.After(a.ModTime) {
+			x.Error("it was written, and its time is the old one")
+		}
+		x.here("f", "the same")
+	})
+}
+
+// TestRenameBreaksOffSending renames and removes files while their owner takes long to fetch them.
+func TestRenameBreaksOffSending(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.ok(x.WriteFile("a", []byte("1")))
+		x.drain()
+		x.peer.Slow(2 * time.Second)
+		x.ok(x.WriteFile("big.part", bytes.Repeat([]byte("x"), 1<<20)))
+		x.ok(x.WriteFile("other", bytes.Repeat([]byte("y"), 1<<20)))
+		time.Sleep(3 * time.Second)
+		x.ok(x.Rename("big.part", "big"))
+		x.ok(x.Remove("other"))
+		x.peer.Slow(0)
+		x.drain()
+		x.there("big", strings.Repeat("x", 1<<20))
+		if got := x.share.Paths(); !slices.Equal(got, []string{"a", "big"}) {
+			x.Errorf("the owner has %q", got)
+		}
+	})
+}

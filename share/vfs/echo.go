@@ -1,0 +1,139 @@
+package vfs
+
+import (
+	"time"
+
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/watch"
+	"github.com/peerd/peerd/transfer"
+)
+
+// echo is what this peer changed at a path, and the watch will tell of as well: what it tells of the path before the last of that
+// is older than what is known.
+type echo struct {
+	running int  // changes that the owner has not answered yet
+	blind   bool // when one of them began, nobody told of changes
+	due     []expected
+	missed  []remote.Event // while some ran
+	until   time.Time
+}
+
+// expected is an event that will come.
+type expected struct {
+	kind    watch.Kind
+	dir     bool
+	version transfer.Version // of a file
+	from    share.Path       // of Moved
+	to      share.Path
+}
+
+func (x expected) is(ev remote.Event) bool {
+	switch x.kind {
+	case watch.Removed:
+		return ev.Kind == watch.Removed
+	case watch.Moved:
+		return ev.Kind == watch.Moved && ev.From == x.from && ev.Entry.Path == x.to
+	}
+	return (ev.Kind == watch.Created || ev.Kind == watch.Changed) && (ev.Entry.Kind == share.Dir) == x.dir && (x.dir || ev.Entry.Version == x.version)
+}
+
+// echoPatience is how long an echo is waited for.
+const echoPatience = 3 * time.Second
+
+// ownLocked says that this peer changes a path: what was asked of it before is not what is true.
+func (pt *point) ownLocked(path string) {
+	if a := pt.asks[path]; a != nil {
+		a.stale = true
+	}
+	p, err := share.SplitPath(path)
+	if err != nil {
+		return
+	}
+	if parent := pt.find(p.Dir()); parent != nil && parent.Dir {
+		if l, ok := parent.Folder().Listing.(*lister); ok {
+			l.own[p.Base()] = true
+		}
+	}
+}
+
+// expectLocked announces a change at a path.
+func (pt *point) expectLocked(path string) {
+	pt.ownLocked(path)
+	e := pt.echoes[path]
+	if e == nil {
+		e = &echo{}
+		pt.echoes[path] = e
+	}
+	e.running++
+	e.blind = e.blind || pt.epoch == 0
+}
+
+// doneLocked says what came of the change that was announced: kind 0 is nothing, or nothing that the watch will tell of.
+func (f *FS) doneLocked(pt *point, path string, x expected) {
+	pt.ownLocked(path)
+	e := pt.echoes[path]
+	if e == nil {
+		return
+	}
+	e.running = max(e.running-1, 0)
+	if x.kind != 0 && pt.epoch != 0 && !e.blind {
+		e.due, e.until = append(e.due, x), time.Now().Add(echoPatience)
+	}
+	if e.running > 0 {
+		return
+	}
+	missed := e.missed
+	if e.missed, e.blind = nil, false; len(e.due) == 0 {
+		delete(pt.echoes, path)
+	}
+	for _, ev := range missed {
+		f.eventLocked(pt, ev)
+	}
+}
+
+// olderLocked reports whether an event tells of a path what is not true any more.
+func (f *FS) olderLocked(pt *point, path string, ev remote.Event) bool {
+	e := pt.echoes[path]
+	switch {
+	case e == nil:
+		return false
+	case e.running > 0:
+		e.missed = append(e.missed, ev)
+		return true
+	case time.Now().After(e.until):
+		f.deafLocked(pt, path)
+		return false
+	}
+	for i, x := range e.due {
+		if x.is(ev) {
+			if e.due = e.due[i+1:]; len(e.due) == 0 {
+				delete(pt.echoes, path)
+			}
+			break
+		}
+	}
+	return true
+}
+
+// deafLocked gives up an echo that did not come. What is at the path is asked for anew.
+func (f *FS) deafLocked(pt *point, path string) {
+	delete(pt.echoes, path)
+	if p, err := share.SplitPath(path); err == nil {
+		if parent := pt.find(p.Dir()); parent != nil && parent.Dir {
+			parent.Folder().Epoch, parent.Folder().Seen = 0, 0
+			if n := parent.Child(p.Base()); n != nil {
+				n.Epoch, n.Seen = 0, 0
+			}
+		}
+	}
+}
+
+// deafensLocked gives up the echoes that are waited for too long.
+func (f *FS) deafensLocked(pt *point, now time.Time) {
+	for path, e := range pt.echoes {
+		if e.running == 0 && now.After(e.until) {
+			f.deafLocked(pt, path)
+		}
+	}
+}

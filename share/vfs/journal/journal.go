@@ -1,0 +1,223 @@
+// Package journal keeps on this computer's disk what was written and waits for its owner: a staging file for each, and one log
+// that says what they are. After a crash of the daemon, at whatever moment, all that was in the log is still to be delivered;
+// after a crash of the computer all that was synced is.
+package journal
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// The names in the journal's folder.
+const (
+	logName = "log"
+	newName = "log.new"
+	prefix  = "staged-"
+)
+
+// magic begins the log.
+const magic = "peerd journal 1\n"
+
+// compactAt is how long the log may be, in bytes, before what it says of items that wait no more is dropped.
+const compactAt = 4 << 20
+
+// Journal is a folder with what waits. It is safe for concurrent use.
+type Journal struct {
+	dir string
+	log *slog.Logger
+
+	mu    sync.Mutex
+	file  *os.File
+	size  int64 // of the log
+	limit int64 // of the log, when it is written anew
+	items map[uint64]Item
+	last  uint64
+	bad   error // the log can't be written any more
+}
+
+// Open opens the journal in a folder, which it makes if it is not there, and tells what waits there, oldest first. Staging
+// files that the log does not name are removed: they were neither closed nor synced.
+func Open(dir string, log *slog.Logger) (*Journal, []Item, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, err
+	}
+	j := &Journal{dir: dir, log: log, items: make(map[uint64]Item)}
+	if err := j.replay(); err != nil {
+		return nil, nil, err
+	}
+	if err := j.sweep(); err != nil {
+		j.file.Close()
+		return nil, nil, err
+	}
+	items := slices.SortedFunc(maps.Values(j.items), func(a, b Item) int { return cmp.Compare(a.ID, b.ID) })
+	return j, items, nil
+}
+
+// replay reads the log and writes it anew, so that it ends where it makes sense.
+func (j *Journal) replay() error {
+	b, err := os.ReadFile(filepath.Join(j.dir, logName))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	rest, ok := bytes.CutPrefix(b, []byte(magic))
+	if !ok && len(b) > 0 && !strings.HasPrefix(magic, string(b)) {
+		return errors.New("the journal was written by another version of peerd")
+	}
+	for len(rest) > 0 {
+		it, done, behind, err := parse(rest)
+		if err != nil {
+			j.log.Warn("the journal ends in a record that was not finished", "at", len(b)-len(rest), "bytes", len(rest))
+			break
+		}
+		rest = behind
+		if j.last = max(j.last, it.ID); done {
+			delete(j.items, it.ID)
+		} else {
+			j.items[it.ID] = it
+		}
+	}
+	return j.compact()
+}
+
+// compact writes the log anew. The caller holds mu, or nobody else has the journal.
+func (j *Journal) compact() error {
+	b := []byte(magic)
+	for _, id := range slices.Sorted(maps.Keys(j.items)) {
+		b = appendRecord(b, j.items[id], false)
+	}
+	name := filepath.Join(j.dir, newName)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(b); err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(name, filepath.Join(j.dir, logName))
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if j.file != nil {
+		_ = j.file.Close()
+	}
+	j.file, j.size, j.limit = f, int64(len(b)), max(compactAt, 4*int64(len(b)))
+	return syncDir(j.dir)
+}
+
+// syncDir makes the names in a folder last, where the system can.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	_ = d.Sync()
+	return nil
+}
+
+// sweep removes the staging files that nothing is known of.
+func (j *Journal) sweep() error {
+	entries, err := os.ReadDir(j.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		text, ok := strings.CutPrefix(e.Name(), prefix)
+		id, err := strconv.ParseUint(text, 16, 64)
+		if !ok || err != nil {
+			continue
+		}
+		j.last = max(j.last, id)
+		if _, waits := j.items[id]; !waits {
+			_ = os.Remove(filepath.Join(j.dir, e.Name()))
+		}
+	}
+	for id := range j.items {
+		if _, err := os.Stat(j.name(id)); err != nil {
+			j.log.Error("what was written is lost: its staging file is gone", "peer", j.items[id].Peer, "share", j.items[id].Share, "path", j.items[id].Path)
+			delete(j.items, id)
+		}
+	}
+	return nil
+}
+
+func (j *Journal) name(id uint64) string {
+	return filepath.Join(j.dir, prefix+strconv.FormatUint(id, 16))
+}
+
+// Set says that an item waits, and as what. The staging file of its ID is there.
+func (j *Journal) Set(it Item) error {
+	if len(it.Written) > MaxWritten {
+		return errors.New("it was written in too many parts")
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	it.Written = slices.Clone(it.Written)
+	j.items[it.ID] = it
+	return j.append(it, false)
+}
+
+// Done says that an item waits no more. Its staging file is the caller's.
+func (j *Journal) Done(id uint64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if _, ok := j.items[id]; !ok {
+		return nil
+	}
+	delete(j.items, id)
+	return j.append(Item{ID: id}, true)
+}
+
+// append writes a record. One that was not written whole is cut off, or the next would be lost with it. The caller holds mu.
+func (j *Journal) append(it Item, done bool) error {
+	if j.bad != nil {
+		return j.bad
+	}
+	b := appendRecord(nil, it, done)
+	if n, err := j.file.Write(b); err != nil {
+		if n > 0 {
+			if _, e := j.file.Seek(j.size, io.SeekStart); e != nil || j.file.Truncate(j.size) != nil {
+				j.bad = err
+			}
+		}
+		return err
+	}
+	if j.size += int64(len(b)); j.size > j.limit {
+		if err := j.compact(); err != nil {
+			j.log.Warn("the journal can't be made shorter", "err", err)
+			j.limit = 2 * j.size
+		}
+	}
+	return nil
+}
+
+// Sync makes what the log says last.
+func (j *Journal) Sync() error {
+	j.mu.Lock()
+	f := j.file
+	j.mu.Unlock()
+	err := f.Sync()
+	if errors.Is(err, os.ErrClosed) { // it was written anew meanwhile, and that lasts
+		return nil
+	}
+	return err
+}
+
+// Close closes the log. What waits stays.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.file.Close()
+}

@@ -1,0 +1,224 @@
+package journal
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/share/vfs/extent"
+)
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func item(id uint64, path string) Item {
+	return Item{
+		ID: id, Peer: "anna", Share: "docs", ShareID: [16]byte{1, 2}, Path: path, Base: [16]byte{3}, Size: 100, ModTime: time.Unix(5, 6), Exec: true,
+		Since: time.Unix(7, 8), BaseSize: 90, BaseEnd: 80, Written: extent.Set{{From: 0, To: 10}, {From: 20, To: 100}},
+	}
+}
+
+func opened(t *testing.T, dir string) (*Journal, []Item) {
+	t.Helper()
+	j, items, err := Open(dir, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	return j, items
+}
+
+func staged(t *testing.T, j *Journal, text string) *Staged {
+	t.Helper()
+	s, err := j.Create()
+	if err == nil {
+		_, err = s.WriteAt([]byte(text), 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestReplay(t *testing.T) {
+	dir := t.TempDir()
+	j, items := opened(t, dir)
+	if len(items) > 0 {
+		t.Fatalf("%v in a new journal", items)
+	}
+	want := map[string]Item{}
+	for i := range 10 {
+		s := staged(t, j, fmt.Sprint(i))
+		it := item(s.ID, fmt.Sprint("f", i))
+		if err := j.Set(it); err != nil {
+			t.Fatal(err)
+		}
+		switch i % 3 {
+		case 1:
+			if err := j.Done(s.ID); err != nil {
+				t.Fatal(err)
+			}
+		case 2:
+			it.Path += ".renamed"
+			if err := j.Set(it); err != nil {
+				t.Fatal(err)
+			}
+			fallthrough
+		default:
+			want[it.Path] = it
+		}
+		s.Rest()
+	}
+	staged(t, j, "neither closed nor synced").Rest()
+	_ = j.Close()
+	j, items = opened(t, dir)
+	if len(items) != len(want) {
+		t.Fatalf("%d wait, want %d", len(items), len(want))
+	}
+	for _, it := range items {
+		if !reflect.DeepEqual(it, want[it.Path]) {
+			t.Errorf("%+v, want %+v", it, want[it.Path])
+		}
+		b := make([]byte, 1)
+		if _, err := j.Staged(it.ID).ReadAt(b, 0); err != nil || b[0] != it.Path[1] {
+			t.Errorf("%s holds %q, %v", it.Path, b, err)
+		}
+	}
+	if names, _ := filepath.Glob(filepath.Join(dir, "staged-*")); len(names) != len(want) {
+		t.Errorf("%d staging files are left", len(names))
+	}
+	if s := staged(t, j, "x"); want[fmt.Sprint("f", 0)].ID == s.ID {
+		t.Error("an ID was given twice")
+	}
+}
+
+// TestTorn cuts the log at every byte: what was whole before is there, and what is written after is too.
+func TestTorn(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := opened(t, dir)
+	var ends []int64
+	for i := range 4 {
+		s := staged(t, j, "x")
+		if err := j.Set(item(s.ID, fmt.Sprint("f", i))); err != nil {
+			t.Fatal(err)
+		}
+		s.Rest()
+		ends = append(ends, j.size)
+	}
+	log, err := os.ReadFile(filepath.Join(dir, logName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := 0; cut <= len(log); cut++ {
+		for _, garbage := range []string{"", "\x00\x00\x00\x00\x00\x00\x00\x00", "\xff\xff\xff\xff garbage"} {
+			torn := t.TempDir()
+			if err := os.CopyFS(torn, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(torn, logName), append(bytes.Clone(log[:cut]), garbage...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			want := 0
+			for _, end := range ends {
+				if int64(cut) >= end {
+					want++
+				}
+			}
+			j, items, err := Open(torn, quiet())
+			if cut < len(magic) && garbage != "" && err != nil {
+				continue // it does not say that it is a journal
+			}
+			if err != nil || len(items) != want {
+				t.Fatalf("cut at %d of %d with %q behind: %d wait, %v; want %d", cut, len(log), garbage, len(items), err, want)
+			}
+			s := staged(t, j, "y")
+			if err := j.Set(item(s.ID, "new")); err != nil {
+				t.Fatal(err)
+			}
+			_ = j.Close()
+			j, items, err = Open(torn, quiet())
+			if err != nil || len(items) != want+1 {
+				t.Fatalf("after that %d wait, %v; want %d", len(items), err, want+1)
+			}
+			_ = j.Close()
+		}
+		if cut > len(magic)+20 && cut < len(log)-60 {
+			cut += 16
+		}
+	}
+}
+
+func TestCompact(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := opened(t, dir)
+	j.limit = 2000
+	s := staged(t, j, "x")
+	for i := range 1000 {
+		if err := j.Set(item(s.ID, fmt.Sprint("f", i))); err != nil {
+			t.Fatal(err)
+		}
+		if i == 500 {
+			j.limit = 2000 // as if it were short
+		}
+	}
+	if st, err := os.Stat(filepath.Join(dir, logName)); err != nil || st.Size() > 200_000 {
+		t.Errorf("the log has %d bytes, %v", st.Size(), err)
+	}
+	_ = j.Close()
+	if _, items := opened(t, dir); len(items) != 1 || items[0].Path != "f999" {
+		t.Errorf("%+v", items)
+	}
+}
+
+func TestRandomItems(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		it := item(r.Uint64(), fmt.Sprint(r.Uint32()))
+		it.Written, it.Size = nil, r.Int64()
+		for range r.IntN(20) {
+			from := r.Int64N(1 << 40)
+			it.Written = it.Written.Add(extent.Range{From: from, To: from + 1 + r.Int64N(1<<20)})
+		}
+		b := appendRecord(nil, it, false)
+		got, done, rest, err := parse(append(b, "rest"...))
+		if err != nil || done || string(rest) != "rest" || !reflect.DeepEqual(got, it) {
+			t.Fatalf("%+v became %+v, %v", it, got, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(appendRecord(nil, item(7, "a/b"), false))
+	f.Add(appendRecord(nil, Item{ID: 7}, true))
+	f.Add(appendRecord(nil, Item{}, false))
+	f.Add([]byte{0, 0, 0, 1, 0, 0, 0, 0, 1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		it, done, rest, err := parse(b)
+		if err != nil {
+			return
+		}
+		if again := appendRecord(nil, it, done); !bytes.Equal(again, b[:len(b)-len(rest)]) {
+			t.Fatalf("%x parsed and written again is %x", b[:len(b)-len(rest)], again)
+		}
+	})
+}
+
+// FuzzItem is FuzzParse behind the checksum.
+func FuzzItem(f *testing.F) {
+	f.Add(appendItem(nil, item(7, "a/b")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := &reader{b: b}
+		it := r.item()
+		if r.bad || len(r.b) > 0 {
+			return
+		}
+		if again := appendItem(nil, it); !bytes.Equal(again, b) {
+			t.Fatalf("%x read and written again is %x", b, again)
+		}
+	})
+}

@@ -1,0 +1,257 @@
+package vfs
+
+import (
+	"context"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/remote"
+)
+
+// List gives what a folder holds, sorted by name. The slice is the caller's to read, not to change.
+func (f *FS) List(ctx context.Context, ino Ino) ([]Entry, error) {
+	p, err := f.place(ino)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !p.n.Dir:
+		return nil, fail("list", p.String(), ErrNotDir)
+	case p.pt == nil:
+		err = f.listOutside(ctx, p, false)
+	default:
+		err = f.list(ctx, p)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil && !(known(err) && p.n.Folder().Full) {
+		return nil, err
+	}
+	return f.entriesLocked(p), nil
+}
+
+// listing is what was made of a folder's nodes.
+type listing struct {
+	entries []Entry
+	live    bool
+	right   share.Right
+}
+
+func (f *FS) entriesLocked(p place) []Entry {
+	now := time.Now()
+	fo := p.n.Folder()
+	live := p.pt != nil && p.pt.epoch != 0 && p.pt.fullLocked(p.n, now)
+	right := share.Read
+	if p.pt != nil {
+		right = p.pt.rightLocked()
+	}
+	if l, ok := fo.Cache.(*listing); ok && l.live == live && l.right == right {
+		return l.entries
+	}
+	l := &listing{live: live, right: right}
+	l.entries = make([]Entry, 0, fo.Len())
+	for _, n := range fo.Children() {
+		pt := p.pt
+		if pt == nil && p.n.Ino != Root {
+			pt = f.pointLocked(p.n.Name(), n.Name())
+		}
+		l.entries = append(l.entries, Entry{n.Name(), f.attrLocked(n, pt, now)})
+	}
+	fo.Cache = l
+	return l.entries
+}
+
+// listOutside makes what is known of peers, or of the shares of one, up to date: anew at once, else behind what is known.
+func (f *FS) listOutside(ctx context.Context, p place, anew bool) error {
+	fo := p.n.Folder()
+	f.mu.Lock()
+	fresh := fo.Full && !anew && time.Now().UnixNano()-fo.Seen < int64(freshPeers)
+	if fo.Full && !anew && !fresh && f.running { // nobody waits for what is known
+		fresh, fo.Seen = true, time.Now().UnixNano()
+		f.taskLocked(func() { _ = f.listOutside(f.base, p, true) })
+	}
+	f.mu.Unlock()
+	if fresh {
+		return nil
+	}
+	short, end := context.WithTimeout(ctx, metaPatience)
+	defer end()
+	there := make(map[string]bool)
+	if p.n.Ino == Root {
+		peers, err := f.world.Peers(short)
+		if err != nil {
+			return located(ctx, "list", "//", err)
+		}
+		for _, name := range peers {
+			there[name] = true
+		}
+	} else {
+		infos, err := f.world.Shares(short, p.names[0])
+		if err != nil {
+			return located(ctx, "list", p.String(), err)
+		}
+		for _, i := range infos {
+			there[string(i.Name)] = true
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now().UnixNano()
+	for _, n := range fo.Children() {
+		if !there[n.Name()] && !f.waitsLocked(n) && (p.n.Ino == Root || !f.pointLocked(p.names[0], n.Name()).enteredLocked()) {
+			f.dropLocked(n)
+			f.tellName(nil, p.n, n.Name())
+		}
+	}
+	for name := range there {
+		if n := p.n.Child(name); n == nil && share.CheckComponent(name) == nil {
+			n, _ = f.tree.Add(p.n, name, true)
+			n.Known, n.Seen = true, now
+			f.tellName(n, p.n, name)
+		}
+	}
+	fo.Full, fo.Seen = true, now
+	return nil
+}
+
+// enteredLocked reports whether there is a right to a share, which may be a hidden one.
+func (pt *point) enteredLocked() bool {
+	return pt.remote != nil && pt.remote.Right() > share.None && !pt.again
+}
+
+// lister lists a folder for all who wait for that.
+type lister struct {
+	done   chan struct{}
+	err    error
+	missed []remote.Event  // what was told of the folder meanwhile
+	own    map[string]bool // what was changed here meanwhile
+}
+
+// list makes what is known of a folder of a share up to date. An error of kind peer.Unreachable says that it is not.
+func (f *FS) list(ctx context.Context, p place) error {
+	if _, err := f.enter(ctx, "list", p.pt); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.watchLocked(p.pt)
+	now := time.Now()
+	if p.pt.fullLocked(p.n, now) {
+		f.mu.Unlock()
+		return nil
+	}
+	if p.pt.muteLocked(now) {
+		f.mu.Unlock()
+		return unreachable("list", p.String(), nil)
+	}
+	l, ok := p.n.Folder().Listing.(*lister)
+	if !ok {
+		l = &lister{done: make(chan struct{}), own: make(map[string]bool)}
+		p.n.Folder().Listing = l
+		f.taskLocked(func() { f.lister(p, l) })
+	}
+	f.mu.Unlock()
+	select {
+	case <-l.done:
+		return l.err
+	case <-f.base.Done():
+		return fail("list", p.String(), ErrClosed)
+	case <-ctx.Done():
+		return located(ctx, "list", p.String(), ctx.Err())
+	}
+}
+
+func (f *FS) lister(p place, l *lister) {
+	ctx, end := context.WithCancelCause(f.base)
+	defer end(nil)
+	slow := time.AfterFunc(metaPatience, func() { end(context.DeadlineExceeded) })
+	defer slow.Stop()
+	f.mu.Lock()
+	live, r := p.pt.live, p.pt.remote
+	f.mu.Unlock()
+	t := time.NewTimer(settleIn)
+	defer t.Stop()
+	select {
+	case <-live:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	f.mu.Lock()
+	epoch := p.pt.epoch
+	f.mu.Unlock()
+	var es []share.Entry
+	err := errGone
+	if r != nil {
+		err = nil
+		for e, e2 := range r.List(ctx, p.path) {
+			slow.Reset(metaPatience)
+			if err = e2; err != nil {
+				break
+			}
+			es = append(es, e)
+		}
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	l.err = f.answered(f.base, p.pt, "list", p.String(), err)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p.n.Folder().Listing = nil
+	close(l.done)
+	switch {
+	case l.err == nil:
+		for path := range p.pt.echoes {
+			if sp, err := share.SplitPath(path); err == nil && sp.Dir() == p.path {
+				l.own[sp.Base()] = true
+			}
+		}
+		f.listedLocked(p, es, epoch, l.own)
+		for _, ev := range l.missed {
+			f.eventLocked(p.pt, ev)
+		}
+	case peer.KindOf(l.err) == peer.NotFound && !p.path.IsRoot():
+		if now, err := f.placeLocked(p.n); err == nil && now.path == p.path {
+			f.lostLocked(p.n)
+		}
+	}
+}
+
+// listedLocked takes in what a folder holds, but for what was changed here meanwhile.
+func (f *FS) listedLocked(p place, es []share.Entry, epoch uint32, own map[string]bool) {
+	fo, now := p.n.Folder(), time.Now()
+	there := make(map[string]bool, len(es))
+	first := !fo.Full
+	for _, e := range es {
+		name := e.Name()
+		there[name] = true
+		if own[name] {
+			continue
+		}
+		n, dir := p.n.Child(name), e.Kind == share.Dir
+		switch {
+		case n == nil || n.Dir != dir && n.Local == nil:
+			n, _ = f.tree.Add(p.n, name, dir)
+			f.factsLocked(n, e, false, now)
+			if !first {
+				f.tellName(n, p.n, name)
+			}
+		case n.Dir == dir && f.factsLocked(n, e, false, now):
+			f.tellLocked(Change{What: Content, Ino: n.Ino})
+		}
+		n.Epoch = epoch
+	}
+	for _, n := range fo.Children() {
+		if !there[n.Name()] && !own[n.Name()] {
+			f.lostLocked(n)
+		}
+	}
+	fo.Full, fo.Epoch, fo.Seen, fo.Cache = true, epoch, now.UnixNano(), nil
+}
+
+func join(p share.Path, name string) string {
+	if p.IsRoot() {
+		return name
+	}
+	return p.String() + "/" + name
+}
