@@ -1,0 +1,118 @@
+//go:build linux || darwin
+
+package mount_test
+
+import (
+	"context"
+	"flag"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/mount"
+	"github.com/peerd/peerd/share/vfs"
+	"github.com/peerd/peerd/share/vfs/vfstest"
+)
+
+// Serving a tree by hand, to try programs on it: go test ./share/mount -run TestServe -serve DIR
+var (
+	serve = flag.String("serve", "", "mount a tree that is in memory on this folder, until interrupted")
+	debug = flag.Bool("debug", false, "log what goes wrong with it")
+)
+
+func TestServe(t *testing.T) {
+	if *serve == "" {
+		t.Skip("for trying things by hand: -serve DIR")
+	}
+	w := vfstest.NewWorld()
+	w.Add("anna").Share("docs", share.Full)
+	w.Add("bert").Share("read", share.Read).Write("a.txt", []byte("to read\n"))
+	o := mount.Options{}
+	if *debug {
+		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	m, err := mount.New(t.Context(), tree(t, w), *serve, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("mounted on %s", m.Dir())
+	stop, end := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
+	defer end()
+	select {
+	case <-stop.Done():
+	case <-m.Done():
+	}
+	if err := m.Unmount(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// needs skips a test where nothing can be mounted, unless it must not be skipped.
+func needs(t *testing.T) {
+	t.Helper()
+	err := mount.Available()
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatal(err)
+	default:
+		t.Skip(err)
+	}
+}
+
+// tree gives a running tree of a world.
+func tree(t *testing.T, w vfs.World) *vfs.FS {
+	t.Helper()
+	f, err := vfs.New(w, vfs.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = f.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// show mounts a tree for the length of a test, and gives the folder.
+func show(t *testing.T, fs *vfs.FS, o mount.Options) string {
+	t.Helper()
+	needs(t)
+	dir := filepath.Join(t.TempDir(), "mnt")
+	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	m, err := mount.New(t.Context(), fs, dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, end := context.WithTimeout(context.Background(), 20*time.Second)
+		defer end()
+		if err := m.Unmount(ctx); err != nil {
+			t.Error(err)
+		}
+		m.Wait()
+	})
+	return dir
+}
+
+// docs mounts one share, with a right, and gives both.
+func docs(t *testing.T, right share.Right) (*vfstest.Share, string) {
+	t.Helper()
+	w := vfstest.NewWorld()
+	s := w.Add("anna").Share("docs", right)
+	return s, show(t, tree(t, w), mount.Options{Root: []string{"anna", "docs"}})
+}

@@ -1,0 +1,157 @@
+//go:build linux || darwin
+
+package mount
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/peerd/peerd/peer"
+)
+
+// source is what the system shows where a disk would have its device.
+const source = "peerd"
+
+// aliveWithin is how long a mount may take to say that it lives.
+const aliveWithin = 5 * time.Second
+
+// mounted is a mount of ours, perhaps of a daemon that is dead.
+type mounted struct {
+	dir string
+	dev string // MAJOR:MINOR
+	uid string // of whom it is; "" if nobody says
+}
+
+// On gives the peerd mount that a path lies in, or "".
+func On(path string) string {
+	on := ""
+	for _, m := range ours() {
+		if within(path, m.dir) && len(m.dir) > len(on) {
+			on = m.dir
+		}
+	}
+	return on
+}
+
+// Clean takes away what daemons of this user left mounted when they died, all over this computer, and gives the folders.
+func Clean() (dirs []string) {
+	for _, m := range ours() {
+		if mine(m) && life(m.dir) == dead && detach(m.dir, true) == nil {
+			dirs = append(dirs, m.dir)
+		}
+	}
+	return dirs
+}
+
+// prepare gives the folder to mount on, absolute and without links, or says why there can't be a mount.
+func prepare(dir string, o Options) (string, error) {
+	usage := func(err error, hint string) (string, error) {
+		return "", &peer.Error{Op: "mount on", Path: dir, Kind: peer.Usage, Err: err, Hint: hint}
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return usage(err, "")
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
+	if err != nil {
+		return usage(err, "a folder that is missing is made, but not the ones above it")
+	}
+	dir = filepath.Join(parent, filepath.Base(dir))
+	if err := takeAway(dir); err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return usage(err, "")
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return usage(err, "")
+	}
+	if on := On(dir); on != "" {
+		return usage(errors.New("it lies in the peerd mount "+peer.Quote(on)), "mount outside of it")
+	}
+	for _, shared := range o.Shared {
+		if real, err := filepath.EvalSymlinks(shared); err == nil && within(dir, real) {
+			return usage(errors.New("it lies in the shared folder "+peer.Quote(shared)), "what is mounted there would be offered on; mount outside of it")
+		}
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return usage(err, "")
+	}
+	defer d.Close()
+	switch names, err := d.Readdirnames(1); {
+	case len(names) > 0:
+		return usage(errors.New("the folder is not empty"), "what is in it would be hidden; mount on an empty one")
+	case errors.Is(err, syscall.ENOTDIR):
+		return usage(errors.New("it is no folder"), "")
+	case err != nil && !errors.Is(err, io.EOF):
+		return usage(err, "")
+	}
+	if err := unix.Access(dir, unix.W_OK); err != nil {
+		return usage(err, "mount on a folder of your own")
+	}
+	return dir, nil
+}
+
+// takeAway unmounts what a dead daemon left mounted on a folder. One that does not answer is cut off first: its threads may be
+// caught in the system, which then waits for it for ever.
+func takeAway(dir string) error {
+	for _, m := range ours() {
+		if m.dir != dir {
+			continue
+		}
+		switch life(dir) {
+		case alive:
+			return &peer.Error{Op: "mount on", Path: dir, Kind: peer.Conflict, Err: errors.New("a peerd mount is there already"),
+				Hint: `run "peerd umount" first`}
+		case silent:
+			abort(m.dev)
+		}
+		if err := detach(dir, true); err != nil {
+			return &peer.Error{Op: "mount on", Path: dir, Kind: peer.Other, Err: err, Hint: "a dead mount is there, which must be taken away first"}
+		}
+	}
+	return nil
+}
+
+// state is how a mount is.
+type state int
+
+const (
+	alive  state = iota
+	dead         // its daemon is gone
+	silent       // its daemon does not answer
+)
+
+// life asks for the room on a mount: that alone is asked of the daemon each time, whatever the kernel holds.
+func life(dir string) state {
+	answer := make(chan state, 1)
+	go func() {
+		var s unix.Statfs_t
+		if err := unix.Statfs(dir, &s); errors.Is(err, syscall.ENOTCONN) {
+			answer <- dead
+			return
+		}
+		answer <- alive
+	}()
+	select {
+	case s := <-answer:
+		return s
+	case <-time.After(aliveWithin):
+		return silent
+	}
+}
+
+// within reports whether a path is a folder or lies below it.
+func within(path, dir string) bool {
+	rest, ok := strings.CutPrefix(path, dir)
+	return ok && (rest == "" || rest[0] == '/' || dir == "/")
+}
