@@ -43,6 +43,7 @@ func newApp(e *env) *cli.App {
 			newLs(e), newTree(e), newStat(e), newFind(e), newCp(e), newCat(e),
 			newRm(e), newMv(e), newMkdir(e), newVersions(e), newRestore(e), newWatch(e), newLock(e),
 			newLogin(e), newLogout(e), newWhoami(e),
+			newMount(e), newUmount(e), newMounts(e), newWebdav(e),
 			newShare(e), newBlock(e), newUnblock(e), newAudit(e), newDoctor(e), newVersion(e),
 			newHelp(e), newCompletion(e), newComplete(e), newDocs(e),
 		},

@@ -103,6 +103,10 @@ func (c *completer) argument(command string, i int, current string) []string {
 		return c.remote(current, 0)
 	case i == 0 && slices.Contains([]string{"login", "logout", "whoami"}, command):
 		return c.remote(current, 2)
+	case i == 0 && slices.Contains([]string{"mount", "webdav"}, command):
+		return c.remote(current, 2)
+	case i == 0 && command == "umount":
+		return withPrefix(current, c.mountedFolders())
 	case i == 0 && slices.Contains([]string{"share set", "share passwd", "share undo", "share rm", "share allow", "share deny", "share resume"}, command):
 		return withPrefix(current, c.shareNames())
 	case i == 1 && slices.Contains([]string{"share allow", "share deny", "share resume"}, command), i == 0 && command == "block":
@@ -196,6 +200,22 @@ func (c *completer) shareNames() []string {
 	var out []string
 	for _, s := range shares {
 		out = append(out, s.Name)
+	}
+	return out
+}
+
+func (c *completer) mountedFolders() []string {
+	d, err := c.e.daemon()
+	if err != nil {
+		return nil
+	}
+	list, err := d.MountList(c.ctx)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, m := range list.Mounts {
+		out = append(out, m.Dir)
 	}
 	return out
 }

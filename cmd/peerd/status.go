@@ -74,6 +74,12 @@ func printStatus(e *env, s control.Status) {
 	if s.Seeding.Files > 0 {
 		rows = append(rows, []string{"seeding", fmt.Sprintf("%s, %s", ui.Plural(s.Seeding.Files, "file"), ui.Size(s.Seeding.Bytes))})
 	}
+	if s.Mounts > 0 {
+		rows = append(rows, []string{"mounted", ui.Plural(s.Mounts, "folder")})
+	}
+	if p := s.Pending; p.Count > 0 {
+		rows = append(rows, []string{"pending", fmt.Sprintf("%s, the oldest since %s", pendingText(p), ui.Time(p.Oldest.Time))})
+	}
 	for _, t := range s.Transfers {
 		what := fmt.Sprintf("%s, %s of %s", t.Ref, ui.Size(t.Bytes), ui.Size(t.Total))
 		rows = append(rows, []string{strings.TrimSpace("transfer " + t.Direction), what})

@@ -25,6 +25,7 @@ type Backend interface {
 	Shares
 	Audit
 	Devices
+	Mounts
 }
 
 // Workgroup tells of this peer and of the others.
@@ -131,4 +132,17 @@ type Devices interface {
 	Block(ctx context.Context, peer string, block bool) (Device, error)
 	// Blocked are those that are blocked, sorted by name and ID.
 	Blocked(ctx context.Context) ([]Device, error)
+}
+
+// Mounts shows the workgroup to other programs of this computer: as folders, and by WebDAV.
+type Mounts interface {
+	// Mount makes a part of the workgroup a folder of this computer. Where the system has no FUSE it is served by WebDAV
+	// instead, and mounted by what the system has for that, if it has anything; [Mount.Webdav] then says how to go on.
+	Mount(ctx context.Context, req MountRequest) (Mount, error)
+	// Unmount takes a mount away, and one that persists for good. What was saved is delivered, if need be later.
+	Unmount(ctx context.Context, dir string) error
+	// MountList tells of all mounts, sorted by their folders.
+	MountList(ctx context.Context) (MountList, error)
+	// Webdav serves a part of the workgroup until ctx ends. It yields once it does.
+	Webdav(ctx context.Context, req WebdavRequest) iter.Seq2[Webdav, error]
 }

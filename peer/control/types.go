@@ -61,6 +61,8 @@ type Status struct {
 	Limits    Limits         `json:"limits,omitzero"`
 	Cache     Cache          `json:"cache"`
 	Seeding   Seeding        `json:"seeding"`
+	Mounts    int            `json:"mounts"`  // folders of this computer that show the workgroup
+	Pending   Pending        `json:"pending"` // what was saved in them and is not at its owners
 }
 
 // Cache is the piece cache: what was read is not fetched again.

@@ -63,6 +63,10 @@ const (
 	VerbShareResume      Verb = "share-resume"
 	VerbBlock            Verb = "block"
 	VerbBlocked          Verb = "blocked"
+	VerbMount            Verb = "mount"
+	VerbUnmount          Verb = "unmount"
+	VerbMountList        Verb = "mount-list"
+	VerbWebdav           Verb = "webdav"
 )
 
 // Path is the path of the verb's URL.
@@ -130,6 +134,10 @@ type (
 		Peer  string `json:"peer"`
 		Right Right  `json:"right,omitempty"`
 		Undo  bool   `json:"undo,omitempty"`
+	}
+	// UnmountRequest is the body of unmount.
+	UnmountRequest struct {
+		Dir string `json:"dir"`
 	}
 	// PasswordAnswer answers generate-password.
 	PasswordAnswer struct {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,10 +19,16 @@ import (
 	"github.com/peerd/peerd/cmd/internal/daemon/changing"
 	"github.com/peerd/peerd/cmd/internal/daemon/copying"
 	"github.com/peerd/peerd/cmd/internal/daemon/ending"
+	"github.com/peerd/peerd/cmd/internal/daemon/faces"
+	"github.com/peerd/peerd/cmd/internal/daemon/giving"
 	"github.com/peerd/peerd/cmd/internal/daemon/lan"
+	"github.com/peerd/peerd/cmd/internal/daemon/loop"
+	"github.com/peerd/peerd/cmd/internal/daemon/owners"
 	"github.com/peerd/peerd/cmd/internal/doctor"
+	"github.com/peerd/peerd/discovery"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/auth"
+	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/peer/control/server"
 	"github.com/peerd/peerd/peer/host"
 	"github.com/peerd/peerd/peer/identity"
@@ -66,12 +73,14 @@ const (
 type daemon struct {
 	*changing.Changes
 	*auditing.Book
+	*faces.Faces
 
 	cfg     config.Config
 	log     *slog.Logger
 	started time.Time
 	key     crypto.PrivKey
 	host    *host.Host
+	loop    *loop.Loop // the host, and this peer itself
 	offers  *offer.Offers
 	client  *remote.Client
 	tickets *remote.Tickets
@@ -80,7 +89,7 @@ type daemon struct {
 	copies  *copying.Copies
 	cache   *store.Cache
 	shelf   *seed.Shelf
-	seeds   *shareserve.Seeds
+	giver   *giving.Giver
 	uploads *shareserve.Uploads
 	table   *tracker.Table
 	ending  *ending.Teller
@@ -129,7 +138,10 @@ func run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 		return err
 	}
 	defer d.closeHost()
-	d.client = remote.NewClient(d.host, d.host.ID(), d.tickets, time.Now)
+	d.loop = loop.New(d.host.ID(), d.host, log)
+	defer d.loop.Close()
+	d.offers.Self = d.host.ID()
+	d.client = remote.NewClient(d.loop, d.host.ID(), d.tickets, time.Now)
 	d.lan, err = lan.New(lan.Config{
 		Config: cfg, Key: d.key, Host: d.host, Offers: d.offers, Client: d.client, Tickets: d.tickets, Log: log, Started: d.started, Clash: d.Book.Clash,
 		Hello: func(to peer.ID) *sharepb.Hello { return d.porter.Hello(to) },
@@ -144,32 +156,49 @@ func run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 	if err := d.serve(); err != nil {
 		return err
 	}
+	if err := d.openFaces(); err != nil {
+		return err
+	}
+	defer d.Faces.Close()
+	return d.work(ctx, socket, ready)
+}
+
+// work does what a daemon does, until ctx ends, and then leaves in order.
+func (d *daemon) work(ctx context.Context, socket net.Listener, ready func(Ready)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	left := make(chan struct{}) // closed once the others were told that we go
 	g.Go(func() error {
 		defer close(left)
 		return d.lan.Run(ctx)
 	})
-	g.Go(func() error { return d.give(ctx) })
+	g.Go(func() error { return d.giver.Run(ctx) })
 	d.offers.Start()
 	g.Go(func() error {
 		d.ending.Run(ctx)
 		return nil
 	})
+	saved := make(chan struct{}) // closed once nothing is mounted any more
+	g.Go(func() error {
+		defer close(saved)
+		d.Faces.Run(ctx)
+		return nil
+	})
 	// The socket goes last, since who finds it gone may start the next daemon, which wants our port.
 	locked, unlock := context.WithCancel(context.WithoutCancel(ctx))
 	defer unlock()
-	g.Go(func() error { return server.Serve(locked, socket, d, log) })
+	g.Go(func() error { return server.Serve(locked, socket, d, d.log) })
 	g.Go(func() error {
 		<-ctx.Done()
 		<-left
+		<-saved
+		d.loop.Close()
 		d.lan.Close()
 		d.closeHost()
 		unlock()
 		return nil
 	})
-	ready(Ready{Name: string(cfg.Name), Workgroup: cfg.Workgroup, ID: d.host.ID().String(), Shares: len(d.offers.Registry.List())})
-	err = g.Wait()
+	ready(Ready{Name: string(d.cfg.Name), Workgroup: d.cfg.Workgroup, ID: d.host.ID().String(), Shares: len(d.offers.Registry.List())})
+	err := g.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -237,31 +266,47 @@ func (d *daemon) serve() error {
 		return err
 	}
 	locks := shareserve.NewLocks()
+	seeds := shareserve.NewSeeds(d.shelf, d.client.Grant, time.Now)
+	d.giver = &giving.Giver{Give: d.cfg.Give, Host: d.host, LAN: d.lan, Client: d.client, Shelf: d.shelf, Seeds: seeds, Log: d.log}
 	d.table = tracker.New()
-	d.ending = ending.New(d.offers.Registry, d.table, d.rightEnded, d.log)
+	d.ending = ending.New(d.offers.Registry, d.table, d.giver.RightEnded, d.log)
 	d.host.OnDisconnect(d.ending.Lost)
-	d.seeds = shareserve.NewSeeds(d.shelf, d.client.Grant, time.Now)
 	o := transferserve.Options{Auth: shareserve.NewBytes(gate), Manifests: manifests, Table: d.table, Log: d.log}
 	d.uploads = shareserve.NewUploads(d.host.ID())
 	o.Auth = shareserve.Either(o.Auth, d.uploads)
 	if d.cfg.Give {
-		o.Auth, o.Topics = shareserve.Either(o.Auth, d.seeds), d.seeds
+		o.Auth, o.Topics = shareserve.Either(o.Auth, seeds), seeds
 	}
 	bytes := transferserve.New(o)
 	bytes.Pace(d.upload, rate.NewSlots())
 	d.porter = shareserve.NewPorter(d.offers, d.self, d.lan.Met)
-	d.host.Handle(shareserve.InfoProtocol, infoStreams, d.porter.Handle)
-	d.host.Handle(shareserve.AuthProtocol, authStreams, shareserve.NewDoorman(gate, dummy, &d.throttle).Handle)
-	d.host.Handle(shareserve.MetaProtocol, metaStreams, shareserve.NewLister(gate, locks).Handle)
-	d.host.Handle(transferserve.ManifestProtocol, manifestStreams, bytes.Manifest)
-	d.host.Handle(transferserve.GetProtocol, getStreams, bytes.Get)
-	d.host.Handle(transferserve.SwarmProtocol, swarmStreams, bytes.Swarm)
-	d.host.Handle(shareserve.StateProtocol, stateStreams, d.rightsEnded)
-	d.host.Handle(edit.Protocol, changeStreams, edit.New(edit.Options{
-		Gate: gate, Open: d.offers.Edit, Locks: locks, Opener: d.host, Name: d.called, Admit: d.offers.Admit, Pace: d.pace(0), Log: d.log,
+	handle := func(protocol string, most int, h peer.Handler) {
+		d.host.Handle(protocol, most, h)
+		d.loop.Handle(protocol, h)
+	}
+	handle(shareserve.InfoProtocol, infoStreams, d.porter.Handle)
+	handle(shareserve.AuthProtocol, authStreams, shareserve.NewDoorman(gate, dummy, &d.throttle).Handle)
+	handle(shareserve.MetaProtocol, metaStreams, shareserve.NewLister(gate, locks).Handle)
+	handle(transferserve.ManifestProtocol, manifestStreams, bytes.Manifest)
+	handle(transferserve.GetProtocol, getStreams, bytes.Get)
+	handle(transferserve.SwarmProtocol, swarmStreams, bytes.Swarm)
+	handle(shareserve.StateProtocol, stateStreams, d.giver.RightsEnded)
+	handle(edit.Protocol, changeStreams, edit.New(edit.Options{
+		Gate: gate, Open: d.offers.Edit, Locks: locks, Opener: d.loop, Name: d.called, Admit: d.offers.Admit, Pace: d.pace(0), Log: d.log,
 	}).Handle)
 	d.host.Handle(doctor.Protocol, doctorStreams, doctor.NewHelper(d.host, time.Now).Handle)
 	return nil
+}
+
+// openFaces makes the tree of all that the workgroup offers, and what shows it.
+func (d *daemon) openFaces() (err error) {
+	d.Faces, err = faces.New(d.cfg.State, owners.Config{
+		Self: d.self, Offers: d.offers, Host: d.host, LAN: d.lan, Client: d.client, Uploads: d.uploads, Fetch: d.fetch, Log: d.log,
+		Enter: func(ctx context.Context, p discovery.Peer, ref control.Ref) (place, error) {
+			return d.enter(ctx, p, ref, d.client.Access)
+		},
+	}, world{d})
+	return err
 }
 
 // self is what this peer says of itself.

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/peerd/peerd/cmd/internal/daemon/copying"
@@ -44,10 +45,31 @@ func (d *daemon) findBy(ctx context.Context, ref control.Ref, access func(contex
 	if ref.Peer == "" || ref.Share == "" {
 		return place{}, &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it names no share"), Hint: "write //PEER/SHARE/PATH"}
 	}
-	p, err := d.lan.Lookup(ctx, ref.Peer)
+	p, err := d.lookup(ctx, ref.Peer)
 	if err != nil {
 		return place{}, err
 	}
+	return d.enter(ctx, p, ref, access)
+}
+
+// lookup finds a peer, be it this one.
+func (d *daemon) lookup(ctx context.Context, who string) (discovery.Peer, error) {
+	if who == d.host.ID().String() {
+		return d.own(), nil
+	}
+	if _, err := d.lan.View().Lookup(who); peer.KindOf(err) == peer.NotFound && strings.EqualFold(who, string(d.cfg.Name)) {
+		return d.own(), nil
+	}
+	return d.lan.Lookup(ctx, who)
+}
+
+// own is this peer, as others are known.
+func (d *daemon) own() discovery.Peer {
+	return discovery.Peer{ID: d.host.ID(), Name: d.cfg.Name, Workgroup: d.cfg.Workgroup, Version: d.cfg.Version, Since: d.started, Count: -1}
+}
+
+// enter is findBy for who knows whose share it is.
+func (d *daemon) enter(ctx context.Context, p discovery.Peer, ref control.Ref, access func(context.Context, peer.ID, string) (remote.Access, error)) (place, error) {
 	ref, version, _ := control.SplitVersion(ref)
 	path, err := share.SplitPath(ref.Path)
 	if err != nil {

@@ -20,6 +20,7 @@ func (d *daemon) Login(ctx context.Context, ref control.Ref, password string) (c
 		return control.Login{}, err
 	}
 	a, err := d.client.Login(ctx, p.ID, ref.Share, pw)
+	d.Faces.Changed()
 	if err != nil {
 		return control.Login{}, named(err, ref.ShareRef().String())
 	}
@@ -33,6 +34,7 @@ func (d *daemon) Logout(ctx context.Context, ref control.Ref) error {
 		return err
 	}
 	had, err := d.client.Logout(p.ID, ref.Share)
+	d.Faces.Changed()
 	if err == nil && !had {
 		err = &peer.Error{Path: ref.ShareRef().String(), Kind: peer.NotFound, Err: errors.New("nobody is logged in there")}
 	}

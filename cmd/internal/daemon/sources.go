@@ -40,6 +40,11 @@ func (d *daemon) openShelf() error {
 func (d *daemon) fetch(ctx context.Context, at place, limit int64, o fetch.Options) *fetch.Fetcher {
 	owner, id := at.Peer.ID, at.Access.Share
 	o.Log, o.Shelf = d.log, d.shelf
+	if owner == d.host.ID() {
+		o.Shelf = nil // what is here is not kept twice
+	} else {
+		d.shelf.Know(seed.Share{Owner: owner, ID: transfer.ShareID(id)}, at.Access.Name)
+	}
 	o.Sources = fetch.Sources{
 		Check: func(sealed []byte, holder peer.ID) (time.Time, error) {
 			return shareserve.CheckSource(sealed, holder, owner, id, time.Now())
@@ -52,9 +57,8 @@ func (d *daemon) fetch(ctx context.Context, at place, limit int64, o fetch.Optio
 	}
 	o.Pace = d.pace(limit)
 	o.Progress = d.Book.Judging(o.Progress, at.Label(), id)
-	d.shelf.Know(seed.Share{Owner: owner, ID: transfer.ShareID(id)}, at.Access.Name)
 	return fetch.New(ctx, fetch.Source{
-		Opener: d.host, Peer: owner, Share: transfer.ShareID(id), Label: at.Label(),
+		Opener: d.loop, Peer: owner, Share: transfer.ShareID(id), Label: at.Label(),
 		Grant: func(ctx context.Context) ([]byte, error) { return d.client.Grant(ctx, owner, at.Access.Name) },
 	}, o)
 }
@@ -112,7 +116,7 @@ func (w world) Fetch(ctx context.Context, at place, limit int64, o fetch.Options
 func (w world) NameOf(id peer.ID) string { return w.nameOf(id) }
 
 func (w world) Lookup(ctx context.Context, who string) (discovery.Peer, error) {
-	return w.lan.Lookup(ctx, who)
+	return w.lookup(ctx, who)
 }
 func (w world) Uploads() *shareserve.Uploads { return w.uploads }
 
@@ -131,6 +135,9 @@ func (d *daemon) Copy(ctx context.Context, req control.CopyRequest, event func(c
 
 // called is what a peer calls itself, or the end of its ID.
 func (d *daemon) called(id peer.ID) peer.Name {
+	if id == d.host.ID() {
+		return d.cfg.Name
+	}
 	if p, ok := d.lan.View().Get(id); ok && p.Name != "" {
 		return p.Name
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/peerd/peerd/cmd/internal/daemon/faces"
 	"github.com/peerd/peerd/cmd/internal/daemon/lan"
 	"github.com/peerd/peerd/discovery"
 	"github.com/peerd/peerd/peer/control"
@@ -22,8 +23,7 @@ func (d *daemon) Status(ctx context.Context) (control.Status, error) {
 		Addrs: []string{}, Shares: []control.Share{}, Transfers: d.copies.List(), Parts: control.Parts(),
 		Limits: control.Limits{Upload: int64(d.upload.Limit()), Download: int64(d.download.Limit())},
 	}
-	st.Cache.Bytes, st.Cache.Limit, st.Cache.Pieces = d.cache.Usage()
-	st.Cache.Hits, st.Cache.Misses = d.cache.Counts()
+	st.Cache, st.Mounts, st.Pending = d.cacheOf(), len(d.Faces.List()), faces.Sum(d.Faces.Pending())
 	if d.cfg.Give {
 		st.Seeding.Files, st.Seeding.Bytes = d.shelf.Usage()
 	}
@@ -34,6 +34,20 @@ func (d *daemon) Status(ctx context.Context) (control.Status, error) {
 		st.Shares = append(st.Shares, d.shareOf(ctx, s))
 	}
 	return st, nil
+}
+
+// cacheOf tells of the piece cache.
+func (d *daemon) cacheOf() (c control.Cache) {
+	c.Bytes, c.Limit, c.Pieces = d.cache.Usage()
+	c.Hits, c.Misses = d.cache.Counts()
+	return c
+}
+
+// MountList tells of what is mounted.
+func (d *daemon) MountList(context.Context) (control.MountList, error) {
+	return control.MountList{
+		Mounts: d.Faces.List(), Pending: faces.Changes(d.Faces.Pending()), Conflicts: d.Faces.Conflicts(), Cache: d.cacheOf(),
+	}, nil
 }
 
 // askAtOnce is how many peers are asked at a time for what they offer.

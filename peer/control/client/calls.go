@@ -130,3 +130,24 @@ func (c *Client) Block(ctx context.Context, peer string, block bool) (control.De
 func (c *Client) Blocked(ctx context.Context) ([]control.Device, error) {
 	return ask[[]control.Device](ctx, c, control.VerbBlocked, none{})
 }
+
+// Mount asks for a part of the workgroup to be a folder.
+func (c *Client) Mount(ctx context.Context, req control.MountRequest) (control.Mount, error) {
+	return ask[control.Mount](ctx, c, control.VerbMount, req)
+}
+
+// Unmount takes a mount away.
+func (c *Client) Unmount(ctx context.Context, dir string) error {
+	_, err := ask[none](ctx, c, control.VerbUnmount, control.UnmountRequest{Dir: dir})
+	return err
+}
+
+// MountList asks for what is mounted.
+func (c *Client) MountList(ctx context.Context) (control.MountList, error) {
+	return ask[control.MountList](ctx, c, control.VerbMountList, none{})
+}
+
+// Webdav has a part of the workgroup served until ctx ends.
+func (c *Client) Webdav(ctx context.Context, req control.WebdavRequest) iter.Seq2[control.Webdav, error] {
+	return stream[control.Webdav](ctx, c, control.VerbWebdav, req)
+}

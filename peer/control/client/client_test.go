@@ -108,6 +108,7 @@ func answers(t *testing.T, b control.Backend) string {
 	note("copy", events, err)
 
 	changes(t, note, b)
+	mounts(t, note, b)
 
 	login, err := b.Login(ctx, ref(t, "//anna/safe"), "wrong")
 	note("login", login, err)
@@ -209,6 +210,29 @@ func changes(t *testing.T, note func(string, any, error), b control.Backend) {
 	collect(note, "audit", b.AuditRecords(ctx, control.AuditFilter{Share: "music", Peer: "bob", Since: controltest.When(), Events: []string{"rename"}}))
 	report, err := b.AuditVerify(ctx)
 	note("audit verify", report, err)
+}
+
+// mounts makes the calls that show the workgroup to other programs.
+func mounts(t *testing.T, note func(string, any, error), b control.Backend) {
+	ctx := t.Context()
+	for _, req := range []control.MountRequest{
+		{Ref: ref(t, "//anna/docs"), Dir: "/mnt/docs", ReadOnly: true, AllowOther: true, Persist: true},
+		{Dir: "/mnt/docs"}, {Dir: "/mnt/all"}, {Ref: ref(t, "//anna/safe"), Dir: "/mnt/safe"}, {Ref: ref(t, "//nobody"), Dir: "/mnt/nobody"},
+		{Ref: ref(t, "//gone/x"), Dir: "/mnt/gone"}, {Ref: ref(t, "//anna"), Dir: controltest.NoFUSE + "anna"},
+	} {
+		m, err := b.Mount(ctx, req)
+		note("mount", m, err)
+	}
+	list, err := b.MountList(ctx)
+	note("mounts", list, err)
+	for range 2 {
+		note("umount", nil, b.Unmount(ctx, "/mnt/docs"))
+	}
+	for _, req := range []control.WebdavRequest{
+		{}, {Ref: ref(t, "//anna/docs"), ReadOnly: true}, {Ref: ref(t, "//nobody")}, {Listen: "10.0.0.1:443"},
+	} {
+		collect(note, "webdav", b.Webdav(ctx, req))
+	}
 }
 
 func collect[T any](note func(string, any, error), call string, seq iter.Seq2[T, error]) {

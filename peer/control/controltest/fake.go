@@ -46,6 +46,7 @@ type Fake struct {
 	old       map[string]string // what the versions hold
 	locks     map[control.Ref]control.FileLock
 	blocked   control.List[control.Device]
+	mounts    []control.Mount
 }
 
 var _ control.Backend = (*Fake)(nil)

@@ -116,6 +116,7 @@ func Handler(b control.Backend) http.Handler {
 		return control.PasswordAnswer{Password: password}, err
 	})
 	devices(mux, b)
+	mounts(mux, b)
 	return guard(mux)
 }
 
@@ -133,6 +134,17 @@ func devices(mux *http.ServeMux, b control.Devices) {
 		return b.Block(ctx, r.Peer, !r.Undo)
 	})
 	answer(mux, control.VerbBlocked, func(ctx context.Context, _ struct{}) ([]control.Device, error) { return b.Blocked(ctx) })
+}
+
+func mounts(mux *http.ServeMux, b control.Mounts) {
+	answer(mux, control.VerbMount, b.Mount)
+	answer(mux, control.VerbUnmount, func(ctx context.Context, r control.UnmountRequest) (struct{}, error) {
+		return struct{}{}, b.Unmount(ctx, r.Dir)
+	})
+	answer(mux, control.VerbMountList, func(ctx context.Context, _ struct{}) (control.MountList, error) { return b.MountList(ctx) })
+	stream(mux, control.VerbWebdav, 0, func(ctx context.Context, r control.WebdavRequest) iter.Seq2[control.Webdav, error] {
+		return b.Webdav(ctx, r)
+	})
 }
 
 // guard refuses what a web page could send through some relay to the socket: browsers say where they come from, and which

@@ -221,6 +221,10 @@ func verbs() map[control.Verb]verbRow {
 		control.VerbShareResume:      {`{"name":"none","peer":"bob"}`, http.StatusNotFound, false},
 		control.VerbBlock:            {`{"peer":"bob"}`, http.StatusOK, false},
 		control.VerbBlocked:          {"{}", http.StatusOK, false},
+		control.VerbMount:            {`{"ref":"//anna/docs","dir":"/mnt"}`, http.StatusOK, false},
+		control.VerbUnmount:          {`{"dir":"/none"}`, http.StatusNotFound, false},
+		control.VerbMountList:        {"{}", http.StatusOK, false},
+		control.VerbWebdav:           {"{}", http.StatusOK, true},
 	}
 }
 

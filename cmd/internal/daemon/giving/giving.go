@@ -1,14 +1,19 @@
-package daemon
+// Package giving tells owners what of theirs is given on here, and others what ends.
+package giving
 
 import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/peerd/peerd/cmd/internal/daemon/ending"
+	"github.com/peerd/peerd/cmd/internal/daemon/lan"
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host"
 	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/share/remote"
 	shareserve "github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/sharepb"
 	"github.com/peerd/peerd/transfer/seed"
@@ -25,8 +30,19 @@ const (
 	announceFor = 7 * 24 * time.Hour
 )
 
-// give tells owners what is given on here, until ctx ends.
-func (d *daemon) give(ctx context.Context) error {
+// Giver is what it takes to tell. All must be set.
+type Giver struct {
+	Give   bool // whether anything is given on
+	Host   *host.Host
+	LAN    *lan.LAN
+	Client *remote.Client
+	Shelf  *seed.Shelf
+	Seeds  *shareserve.Seeds
+	Log    *slog.Logger
+}
+
+// Run tells owners what is given on here, until ctx ends.
+func (g *Giver) Run(ctx context.Context) error {
 	for wait := announceFirst; ; wait = announceEvery {
 		timer := time.NewTimer(wait)
 		select {
@@ -35,33 +51,33 @@ func (d *daemon) give(ctx context.Context) error {
 			timer.Stop()
 			return nil
 		}
-		for _, k := range d.shelf.Shares() {
-			if !d.cfg.Give || len(d.shelf.Files(k.Share, time.Now().Add(-announceFor))) == 0 {
+		for _, k := range g.Shelf.Shares() {
+			if !g.Give || len(g.Shelf.Files(k.Share, time.Now().Add(-announceFor))) == 0 {
 				continue
 			}
 			if len(k.Secret) > 0 {
-				if err := d.lan.Sources().Provide(ctx, transferserve.Rendezvous(k.Secret)); err != nil {
-					d.log.Debug("nobody beyond the network hears what is given on here", "err", err)
+				if err := g.LAN.Sources().Provide(ctx, transferserve.Rendezvous(k.Secret)); err != nil {
+					g.Log.Debug("nobody beyond the network hears what is given on here", "err", err)
 				}
 			}
-			if _, here := d.lan.View().Get(k.Owner); !here {
+			if _, here := g.LAN.View().Get(k.Owner); !here {
 				continue
 			}
-			if err := d.announceFiles(ctx, k); err != nil {
-				d.log.Debug("an owner does not hear what is given on here", "peer", k.Owner, "err", err)
+			if err := g.announceFiles(ctx, k); err != nil {
+				g.Log.Debug("an owner does not hear what is given on here", "peer", k.Owner, "err", err)
 			}
 		}
 	}
 }
 
-// rightEnded tells a peer which rights to a share of this one are over.
-func (d *daemon) rightEnded(ctx context.Context, who peer.ID, m *sharepb.ShareState) error {
-	return d.tell(ctx, who, shareserve.StateProtocol, func(st peer.Stream) error { return wire.WriteMsg(st, m) })
+// RightEnded tells a peer which rights to a share of this one are over.
+func (g *Giver) RightEnded(ctx context.Context, who peer.ID, m *sharepb.ShareState) error {
+	return g.tell(ctx, who, shareserve.StateProtocol, func(st peer.Stream) error { return wire.WriteMsg(st, m) })
 }
 
 // tell opens a stream that is only written to, and waits until the other side has read it.
-func (d *daemon) tell(ctx context.Context, who peer.ID, protocol string, say func(peer.Stream) error) error {
-	st, err := d.host.Open(ctx, who, protocol, 0)
+func (g *Giver) tell(ctx context.Context, who peer.ID, protocol string, say func(peer.Stream) error) error {
+	st, err := g.Host.Open(ctx, who, protocol, 0)
 	if err != nil {
 		return err
 	}
@@ -83,29 +99,29 @@ func (d *daemon) tell(ctx context.Context, who peer.ID, protocol string, say fun
 	return nil
 }
 
-// rightsEnded takes in what the owner of a share says of its rights.
-func (d *daemon) rightsEnded(ctx context.Context, st peer.Stream) error {
-	err := d.seeds.State(ctx, st)
-	for _, k := range d.shelf.Shares() {
+// RightsEnded takes in what the owner of a share says of its rights.
+func (g *Giver) RightsEnded(ctx context.Context, st peer.Stream) error {
+	err := g.Seeds.State(ctx, st)
+	for _, k := range g.Shelf.Shares() {
 		if k.Owner == st.Peer() {
-			d.client.Forget(k.Owner, k.Name)
+			g.Client.Forget(k.Owner, k.Name)
 		}
 	}
 	return err
 }
 
 // announceFiles tells the owner of a share which of its files are given on here.
-func (d *daemon) announceFiles(ctx context.Context, k seed.Known) error {
-	files := d.shelf.Files(k.Share, time.Now().Add(-announceFor))
-	sealed, err := d.client.Grant(ctx, k.Owner, k.Name)
+func (g *Giver) announceFiles(ctx context.Context, k seed.Known) error {
+	files := g.Shelf.Files(k.Share, time.Now().Add(-announceFor))
+	sealed, err := g.Client.Grant(ctx, k.Owner, k.Name)
 	if err != nil {
 		return err
 	}
 	var addrs [][]byte
-	for _, a := range d.host.Addrs() {
+	for _, a := range g.Host.Addrs() {
 		addrs = append(addrs, a.Bytes())
 	}
-	return d.tell(ctx, k.Owner, transferserve.SwarmProtocol, func(st peer.Stream) error {
+	return g.tell(ctx, k.Owner, transferserve.SwarmProtocol, func(st peer.Stream) error {
 		if err := wire.WriteMsg(st, &transferpb.SwarmHello{Announce: true}); err != nil {
 			return err
 		}

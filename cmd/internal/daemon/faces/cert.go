@@ -1,0 +1,112 @@
+package faces
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+)
+
+const (
+	certName  = "webdav.pem" // in the state folder: the key and the certificate
+	certLife  = 5 * 365 * 24 * time.Hour
+	certRenew = 30 * 24 * time.Hour // before its end
+)
+
+// certificate is what listeners that other computers reach show, and its SHA-256 in hex. It is made once and kept, so that who
+// trusted it does so again; a new address of this computer needs a new one.
+func (t *Table) certificate() (tls.Certificate, string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	path := filepath.Join(t.cfg.State, certName)
+	text, err := os.ReadFile(path)
+	if err == nil {
+		if cert, err := tls.X509KeyPair(text, text); err == nil && time.Until(cert.Leaf.NotAfter) > certRenew && covers(cert.Leaf) {
+			return cert, fingerprint(cert), nil
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return tls.Certificate{}, "", &peer.Error{Op: "read certificate", Path: path, Kind: peer.Other, Err: err}
+	}
+	if text, err = newCertificate(time.Now(), addresses()); err != nil {
+		return tls.Certificate{}, "", err
+	}
+	cert, err := tls.X509KeyPair(text, text)
+	if err != nil {
+		return cert, "", err
+	}
+	return cert, fingerprint(cert), replace(path, text)
+}
+
+func fingerprint(cert tls.Certificate) string {
+	sum := sha256.Sum256(cert.Certificate[0])
+	return hex.EncodeToString(sum[:])
+}
+
+// addresses are those of this computer.
+func addresses() (ips []net.IP) {
+	all, _ := net.InterfaceAddrs() // without them the certificate names none
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && (n.IP.IsGlobalUnicast() || n.IP.IsLoopback()) {
+			ips = append(ips, n.IP)
+		}
+	}
+	return ips
+}
+
+// covers reports whether a certificate names every IPv4 address of this computer; those of IPv6 change daily.
+func covers(cert *x509.Certificate) bool {
+	for _, ip := range addresses() {
+		if ip.To4() != nil && !slices.ContainsFunc(cert.IPAddresses, ip.Equal) {
+			return false
+		}
+	}
+	return true
+}
+
+// newCertificate makes a key and a certificate for it, as PEM.
+func newCertificate(now time.Time, ips []net.IP) ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	form := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "peerd on " + host}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(certLife),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true, IPAddresses: ips, DNSNames: []string{host, "localhost"},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+	), nil
+}

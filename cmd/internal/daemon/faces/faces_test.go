@@ -1,0 +1,253 @@
+package faces
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/peerd/peerd/discovery/discoverytest"
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share/mount"
+	"github.com/peerd/peerd/share/vfs"
+	"github.com/peerd/peerd/share/vfs/vfstest"
+)
+
+// system mounts without a kernel.
+type system struct {
+	mu      sync.Mutex
+	refuses error
+	mounted map[string]mount.Options
+	done    map[string]chan struct{}
+}
+
+type folder struct {
+	s   *system
+	dir string
+}
+
+func (f folder) Done() <-chan struct{} {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	return f.s.done[f.dir]
+}
+
+func (f folder) Unmount(context.Context) error {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	if _, ok := f.s.mounted[f.dir]; ok {
+		delete(f.s.mounted, f.dir)
+		close(f.s.done[f.dir])
+	}
+	return nil
+}
+
+func (s *system) mount(_ context.Context, dir string, o mount.Options) (Folder, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuses != nil {
+		return nil, s.refuses
+	}
+	s.mounted[dir], s.done[dir] = o, make(chan struct{})
+	return folder{s, dir}, nil
+}
+
+func (s *system) dirs() (all []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for d := range s.mounted {
+		all = append(all, d)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// table makes a Table of a workgroup in which anna offers docs.
+func table(t *testing.T, state string, s *system) *Table {
+	t.Helper()
+	w := vfstest.NewWorld()
+	w.Add("anna")
+	tree, err := vfs.New(w, vfs.Options{Dir: filepath.Join(state, "tree")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tree.Close() })
+	tb, err := Open(Config{
+		State: state, Tree: tree, Mount: s.mount, Log: slog.New(slog.DiscardHandler),
+		Find: func(_ context.Context, ref control.Ref) (Place, error) {
+			switch ref.Peer {
+			case "":
+				return Place{}, nil
+			case "anna":
+				return Place{Peer: discoverytest.ID(1), Name: "anna", Root: strings.Split(strings.TrimPrefix(ref.String(), "//"), "/")}, nil
+			}
+			return Place{}, &peer.Error{Path: ref.String(), Kind: peer.NotFound}
+		},
+		Note: func(string, string, string, error) {}, Pin: func(peer.ID, string) {}, Away: func(peer.ID) bool { return true }, Shared: func() []string { return []string{"/srv"} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tb
+}
+
+func newSystem() *system {
+	return &system{mounted: make(map[string]mount.Options), done: make(map[string]chan struct{})}
+}
+
+func mustMount(t *testing.T, tb *Table, req control.MountRequest) control.Mount {
+	t.Helper()
+	m, err := tb.Mount(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func ref(t *testing.T, s string) control.Ref {
+	t.Helper()
+	r, err := control.ParseRef(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestTable: mounts are made, listed, taken away, and those that persist are back in the next run.
+func TestTable(t *testing.T) {
+	state := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem()
+		tb := table(t, state, s)
+		m := mustMount(t, tb, control.MountRequest{Ref: ref(t, "//anna/docs"), Dir: "/a", ReadOnly: true, Persist: true})
+		if m.State != control.Mounted || m.Peer != discoverytest.ID(1).String() {
+			t.Errorf("%+v", m)
+		}
+		if o := s.mounted["/a"]; !slices.Equal(o.Root, []string{"anna", "docs"}) || !o.ReadOnly || o.Away || len(o.Shared) != 1 {
+			t.Errorf("it is mounted with %+v", o)
+		}
+		mustMount(t, tb, control.MountRequest{Dir: "/b", AllowOther: true})
+		for _, bad := range []struct {
+			req  control.MountRequest
+			kind peer.Kind
+		}{
+			{control.MountRequest{Dir: "/a"}, peer.Usage}, {control.MountRequest{Dir: "c"}, peer.Usage}, {control.MountRequest{Dir: "/c/../d"}, peer.Usage},
+			{control.MountRequest{Ref: ref(t, "//nobody"), Dir: "/c"}, peer.NotFound},
+		} {
+			if _, err := tb.Mount(t.Context(), bad.req); peer.KindOf(err) != bad.kind || err == nil {
+				t.Errorf("%+v: %v", bad.req, err)
+			}
+		}
+		list := tb.List()
+		if len(list) != 2 || list[0].Dir != "/a" || !list[0].Away || list[1].Away || !list[1].AllowOther {
+			t.Errorf("%+v", list)
+		}
+		_ = folder{s, "/b"}.Unmount(t.Context()) // by somebody else
+		synctest.Wait()
+		if list := tb.List(); len(list) != 1 {
+			t.Errorf("what somebody else unmounted is listed: %+v", list)
+		}
+		tb.Close()
+		if len(s.dirs()) > 0 {
+			t.Errorf("%q is mounted after Close", s.dirs())
+		}
+		if _, err := tb.Mount(t.Context(), control.MountRequest{Dir: "/d"}); peer.KindOf(err) != peer.NotRunning {
+			t.Errorf("a mount after Close: %v", err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem()
+		s.refuses = errors.New("no such folder")
+		tb := table(t, state, s)
+		tb.Start()
+		synctest.Wait()
+		if list := tb.List(); len(list) != 1 || list[0].State != control.Waiting || list[0].Error == nil || !list[0].Persist {
+			t.Errorf("%+v", list)
+		}
+		s.mu.Lock()
+		s.refuses = nil
+		s.mu.Unlock()
+		time.Sleep(retryEvery)
+		synctest.Wait()
+		if o := s.mounted["/a"]; !slices.Equal(o.Root, []string{"anna", "docs"}) || !o.ReadOnly || !o.Away {
+			t.Errorf("it is mounted with %+v", o)
+		}
+		if err := tb.Unmount(t.Context(), "/a"); err != nil {
+			t.Error(err)
+		}
+		if err := tb.Unmount(t.Context(), "/a"); peer.KindOf(err) != peer.NotFound {
+			t.Errorf("unmounted twice: %v", err)
+		}
+		tb.Close()
+	})
+	tb := table(t, state, newSystem())
+	defer tb.Close()
+	if list := tb.List(); len(list) != 0 {
+		t.Errorf("after umount there is %+v", list)
+	}
+}
+
+// TestNoFUSE: where nothing can be mounted it is served by WebDAV, until it is unmounted.
+func TestNoFUSE(t *testing.T) {
+	s := newSystem()
+	s.refuses = &peer.Error{Err: mount.ErrUnavailable}
+	tb := table(t, t.TempDir(), s)
+	defer tb.Close()
+	m := mustMount(t, tb, control.MountRequest{Ref: ref(t, "//anna"), Dir: "/a b"})
+	if m.State != control.ViaWebdav || m.Webdav == nil || !strings.HasPrefix(m.Webdav.URL, "http://127.0.0.1:") || len(m.Webdav.Commands) == 0 {
+		t.Errorf("%+v", m)
+	}
+	if err := tb.Unmount(t.Context(), "/a b"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestState: what peerd did not write is refused.
+func TestState(t *testing.T) {
+	id := discoverytest.ID(1).String()
+	for text, good := range map[string]bool{
+		`{"mounts":[]}`:                        true,
+		`{"mounts":[{"dir":"/a","ref":"//"}]}`: true,
+		`{"mounts":[{"dir":"/a","ref":"//anna/docs","peer":"` + id + `","name":"anna"}]}`:   true,
+		`{"mounts":[{"dir":"/a","ref":"//anna","peer":"` + id + `"}]}`:                      false,
+		`{"mounts":[{"dir":"a","ref":"//"}]}`:                                               false,
+		`{"mounts":[{"dir":"/a/../b","ref":"//"}]}`:                                         false,
+		`{"mounts":[{"dir":"/a","ref":"//anna/docs"}]}`:                                     false,
+		`{"mounts":[{"dir":"/a","ref":"//anna/docs/x","peer":"` + id + `","name":"anna"}]}`: false,
+		`{"mounts":[{"dir":"/a","ref":"//anna","peer":"nobody","name":"anna"}]}`:            false,
+		`nonsense`: false,
+	} {
+		state := t.TempDir()
+		if err := os.WriteFile(filepath.Join(state, stateName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := (&Table{cfg: Config{State: state}}).load()
+		if (err == nil) != good {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestSum(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	pending := []vfs.Pending{
+		{Path: "//anna/docs/a", Bytes: 1, Since: at.Add(time.Minute)}, {Path: "//anna/docs2/b", Bytes: 10, Since: at}, {Path: "//berta/docs/c", Bytes: 100, Since: at},
+	}
+	for _, tc := range []struct {
+		root  []string
+		count int
+		bytes int64
+	}{{nil, 3, 111}, {[]string{"anna"}, 2, 11}, {[]string{"anna", "docs"}, 1, 1}, {[]string{"an"}, 0, 0}} {
+		if s := Sum(pending, tc.root...); s.Count != tc.count || s.Bytes != tc.bytes || (s.Count > 0) == s.Oldest.IsZero() {
+			t.Errorf("%q: %+v", tc.root, s)
+		}
+	}
+}

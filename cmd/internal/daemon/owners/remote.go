@@ -1,0 +1,340 @@
+package owners
+
+import (
+	"context"
+	"io"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/cmd/internal/daemon/copying"
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/change"
+	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/vfs"
+	"github.com/peerd/peerd/share/watch"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/fetch"
+)
+
+// keptTime is how long it may take to read what is kept here, while the owner is away.
+const keptTime = 45 * time.Millisecond
+
+// lanes is how many connections to an owner what is read comes on.
+const lanes = 2
+
+// Remote is a share at its owner. It is safe for concurrent use.
+type Remote struct {
+	world   *World
+	contact *contact
+	at      copying.Place
+	fs      *remote.FS
+
+	mu      sync.Mutex
+	refused bool        // the owner denied the right, and gave none since
+	last    share.Right // that the owner gave
+	fetcher *fetch.Fetcher
+	closed  bool
+}
+
+var _ vfs.Remote = (*Remote)(nil)
+
+func newRemote(w *World, c *contact, at copying.Place) *Remote {
+	return &Remote{world: w, contact: c, at: at, fs: w.cfg.Client.FS(at.Access, at.Label()), last: at.Access.Right}
+}
+
+// close ends what fetches.
+func (r *Remote) close() {
+	r.mu.Lock()
+	f := r.fetcher
+	r.fetcher, r.closed = nil, true
+	r.mu.Unlock()
+	if f != nil {
+		f.Close()
+	}
+}
+
+// Owner is whose share it is.
+func (r *Remote) Owner() peer.ID { return r.at.Peer.ID }
+
+// ID is the share's.
+func (r *Remote) ID() share.ID { return r.at.Access.Share }
+
+// Label is how messages call the share.
+func (r *Remote) Label() string { return r.at.Label() }
+
+// Away reports whether the owner is known to be away.
+func (r *Remote) Away() bool { return r.contact.away() }
+
+// Right is what this peer may do, by the last word of the owner.
+func (r *Remote) Right() share.Right {
+	a, held := r.world.cfg.Client.Held(r.at.Peer.ID, r.at.Access.Name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case held && a.Share != r.at.Access.Share: // another share has the name now
+		return share.None
+	case held:
+		r.last, r.refused = a.Right, false
+	case r.refused:
+		return share.None
+	}
+	return r.last
+}
+
+// regain takes in that the owner gave a right anew.
+func (r *Remote) regain(right share.Right) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last, r.refused = right, false
+}
+
+// begin looks whether the owner is there, and gives a context that ends when it is not any more.
+func (r *Remote) begin(ctx context.Context) (context.Context, func(), error) {
+	if r.contact.away() {
+		return nil, nil, awayError(r.Label(), r.contact.since())
+	}
+	ctx, end := r.contact.with(ctx)
+	return ctx, end, nil
+}
+
+// met says what an error of the owner means. A right that it denies is looked at anew in the background.
+func (r *Remote) met(ctx context.Context, err error) error {
+	if peer.KindOf(err) == peer.Denied && ctx.Err() == nil {
+		r.mu.Lock()
+		first := !r.refused
+		r.refused = true
+		r.mu.Unlock()
+		if first {
+			r.world.tasks.Go(r.ask)
+		}
+	}
+	return r.contact.met(ctx, r.Label(), err)
+}
+
+// ask asks the owner which right there is.
+func (r *Remote) ask() {
+	ctx, cancel := context.WithTimeout(r.world.ctx, 15*time.Second)
+	defer cancel()
+	if a, err := r.world.cfg.Client.Access(ctx, r.at.Peer.ID, r.at.Access.Name); err == nil && a.Share == r.at.Access.Share {
+		r.regain(a.Right)
+	}
+	r.world.Tell()
+}
+
+// call makes one call to the owner.
+func call[T any](ctx context.Context, r *Remote, do func(context.Context) (T, error)) (T, error) {
+	ctx, end, err := r.begin(ctx)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer end()
+	v, err := do(ctx)
+	return v, r.met(ctx, err)
+}
+
+// each makes a call that has many answers.
+func each[T any](ctx context.Context, r *Remote, do func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		ctx, end, err := r.begin(ctx)
+		if err != nil {
+			var none T
+			yield(none, err)
+			return
+		}
+		defer end()
+		for v, err := range do(ctx) {
+			if !yield(v, r.met(ctx, err)) {
+				return
+			}
+		}
+	}
+}
+
+// Stat tells of one file or folder.
+func (r *Remote) Stat(ctx context.Context, p share.Path) (share.Entry, error) {
+	return call(ctx, r, func(ctx context.Context) (share.Entry, error) { return r.fs.Stat(ctx, p) })
+}
+
+// List yields what a folder holds.
+func (r *Remote) List(ctx context.Context, p share.Path) iter.Seq2[share.Entry, error] {
+	return each(ctx, r, func(ctx context.Context) iter.Seq2[share.Entry, error] { return r.fs.List(ctx, p) })
+}
+
+// Walk yields all below a folder.
+func (r *Remote) Walk(ctx context.Context, p share.Path) iter.Seq2[share.Entry, error] {
+	return each(ctx, r, func(ctx context.Context) iter.Seq2[share.Entry, error] { return r.fs.Walk(ctx, p) })
+}
+
+// Watch yields what changes.
+func (r *Remote) Watch(ctx context.Context, p share.Path, after watch.Cursor) iter.Seq2[remote.Event, error] {
+	return each(ctx, r, func(ctx context.Context) iter.Seq2[remote.Event, error] { return r.fs.Watch(ctx, p, after) })
+}
+
+// Put brings files.
+func (r *Remote) Put(ctx context.Context, items iter.Seq2[remote.PutItem, error], done func(uint64, remote.Changed)) error {
+	_, err := call(ctx, r, func(ctx context.Context) (struct{}, error) {
+		up := r.world.cfg.Uploads.Begin(r.at.Peer.ID, "tree\x00"+r.at.Access.Share.String())
+		defer up.Close()
+		k := &keeping{remote: r, open: make(map[uint64]remote.PutItem)}
+		return struct{}{}, r.fs.Put(ctx, up, k.items(items), report(func(number uint64, c remote.Changed) {
+			k.done(ctx, number, c)
+			done(number, c)
+		}))
+	})
+	return err
+}
+
+// keptSize is the size, in bytes, of the largest file that is kept in memory once its owner has it: who saved it reads it next.
+const keptSize = 8 << 20
+
+// keeping keeps what was put as if it had been read.
+type keeping struct {
+	remote *Remote
+
+	mu   sync.Mutex
+	open map[uint64]remote.PutItem
+}
+
+// items passes on what is put.
+func (k *keeping) items(items iter.Seq2[remote.PutItem, error]) iter.Seq2[remote.PutItem, error] {
+	return func(yield func(remote.PutItem, error) bool) {
+		for it, err := range items {
+			if err == nil && !it.Dir && it.Size > 0 && it.Size <= keptSize {
+				k.mu.Lock()
+				k.open[it.Number] = it
+				k.mu.Unlock()
+			}
+			if !yield(it, err) {
+				return
+			}
+		}
+	}
+}
+
+// done keeps a file that is at its owner.
+func (k *keeping) done(ctx context.Context, number uint64, c remote.Changed) {
+	k.mu.Lock()
+	it, ok := k.open[number]
+	delete(k.open, number)
+	k.mu.Unlock()
+	l, err := transfer.LayoutOf(it.Size)
+	if !ok || err != nil || c.Err != nil || c.Entry.Kind != share.File || c.Entry.Size != it.Size {
+		return
+	}
+	f, err := it.Open(ctx)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	memory := k.remote.world.memory
+	file := transfer.File{Owner: k.remote.Owner(), Share: k.remote.ID(), Path: c.Entry.Path.Components(), Version: c.Entry.Version}.ID()
+	for i := range l.Pieces() {
+		b := memory.Buffer(int(l.Length(i)))
+		if _, err := f.ReadAt(b, l.Offset(i)); err != nil && err != io.EOF {
+			memory.Recycle(b)
+			return
+		}
+		memory.Put(file, i, b).Release()
+	}
+}
+
+// report tells what became of what is put.
+type report func(uint64, remote.Changed)
+
+// Put tells of one item.
+func (f report) Put(number uint64, c remote.Changed) { f(number, c) }
+
+// Sums is not needed.
+func (report) Sums(int64, int64) {}
+
+// Mkdir makes a folder.
+func (r *Remote) Mkdir(ctx context.Context, p share.Path, parents bool) error {
+	_, err := call(ctx, r, func(ctx context.Context) (struct{}, error) { return struct{}{}, r.fs.Mkdir(ctx, p, parents) })
+	return err
+}
+
+// Move renames.
+func (r *Remote) Move(ctx context.Context, from, to share.Path, base, toBase change.Base) (remote.Changed, error) {
+	return call(ctx, r, func(ctx context.Context) (remote.Changed, error) { return r.fs.Move(ctx, from, to, base, toBase) })
+}
+
+// Copy copies at the owner.
+func (r *Remote) Copy(ctx context.Context, from, to share.Path, toBase change.Base) (remote.Changed, error) {
+	return call(ctx, r, func(ctx context.Context) (remote.Changed, error) { return r.fs.Copy(ctx, from, to, toBase) })
+}
+
+// Remove removes.
+func (r *Remote) Remove(ctx context.Context, p share.Path, base change.Base, deep bool) iter.Seq2[remote.Changed, error] {
+	return each(ctx, r, func(ctx context.Context) iter.Seq2[remote.Changed, error] { return r.fs.Remove(ctx, p, base, deep) })
+}
+
+// Lock tells others that a file is worked on.
+func (r *Remote) Lock(ctx context.Context, p share.Path) iter.Seq2[*share.Lock, error] {
+	return each(ctx, r, func(ctx context.Context) iter.Seq2[*share.Lock, error] { return r.fs.Lock(ctx, p) })
+}
+
+// source gives what fetches from the share.
+func (r *Remote) source() *fetch.Fetcher {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fetcher == nil && !r.closed {
+		r.fetcher = r.world.cfg.Fetch(r.world.ctx, r.at, 0, fetch.Options{Lanes: lanes, First: 1, Memory: r.world.memory})
+	}
+	return r.fetcher
+}
+
+// Touch sets when a file or folder was changed, and whether a file may be run.
+func (r *Remote) Touch(ctx context.Context, p share.Path, base change.Base, modTime *time.Time, exec *bool) (remote.Changed, error) {
+	return call(ctx, r, func(ctx context.Context) (remote.Changed, error) { return r.fs.Touch(ctx, p, base, modTime, exec) })
+}
+
+// Space is the room of the share's disk, as far as this peer may use it.
+func (r *Remote) Space(ctx context.Context) (vfs.Space, error) {
+	return call(ctx, r, func(ctx context.Context) (vfs.Space, error) {
+		total, free, err := r.fs.Space(ctx)
+		return vfs.Space{Total: total, Free: free}, err
+	})
+}
+
+// Open opens the version of a file that e tells of.
+func (r *Remote) Open(_ context.Context, e share.Entry) (vfs.Reader, error) {
+	f := r.source()
+	if f == nil {
+		return nil, awayError(r.Label(), time.Time{})
+	}
+	h, err := f.Open(e.Path.Components(), transfer.State{Size: e.Size, ModTime: e.ModTime, Version: e.Version})
+	if err != nil {
+		return nil, err
+	}
+	return &reader{h, r}, nil
+}
+
+// reader reads one version of a file.
+type reader struct {
+	*fetch.File
+	remote *Remote
+}
+
+// ReadAt reads. While the owner is known to be away, what is kept here has to do.
+func (h *reader) ReadAt(ctx context.Context, b []byte, off int64) (int, error) {
+	r := h.remote
+	if r.contact.away() {
+		short, cancel := context.WithTimeout(ctx, keptTime)
+		defer cancel()
+		n, err := h.File.ReadAt(short, b, off)
+		if err != nil && short.Err() != nil && ctx.Err() == nil {
+			err = awayError(r.Label(), r.contact.since())
+		}
+		return n, err
+	}
+	ctx, end := r.contact.with(ctx)
+	defer end()
+	n, err := h.File.ReadAt(ctx, b, off)
+	if err == io.EOF {
+		return n, err
+	}
+	return n, r.met(ctx, err)
+}
