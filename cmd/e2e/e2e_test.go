@@ -93,8 +93,9 @@ type node struct {
 	home   string // of peerd
 	peerd  string // the program
 	daemon *lantest.Process
-	began  time.Time // the daemon was started
-	ready  time.Time // it said that it was ready
+	keeper *lantest.Process // lives as long as the host, see reach
+	began  time.Time        // the daemon was started
+	ready  time.Time        // it said that it was ready
 	api    *client.Client
 }
 

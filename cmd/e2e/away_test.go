@@ -1,0 +1,146 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/cmd/internal/lantest"
+)
+
+// loss is a way to lose an owner, and to have it back.
+type loss struct {
+	name       string
+	lose, back func(owner *node)
+}
+
+func losses() []loss {
+	signal := func(s syscall.Signal) func(*node) {
+		return func(o *node) {
+			if err := o.daemon.Cmd.Process.Signal(s); err != nil {
+				o.t.Fatal(err)
+			}
+		}
+	}
+	return []loss{
+		{"killed", func(o *node) { o.daemon.Kill() }, func(o *node) { o.start() }},
+		{"cable pulled", func(o *node) { o.Unplug(0) }, func(o *node) { o.Plug(0) }},
+		{"stopped", signal(syscall.SIGSTOP), signal(syscall.SIGCONT)},
+	}
+}
+
+// TestMountAway: the owner is lost in the middle of reading, writing and listing. Nothing hangs, what was synced is delivered once
+// it is back, and nothing is mounted anew.
+func TestMountAway(t *testing.T) {
+	for _, l := range losses() {
+		t.Run(l.name, func(t *testing.T) { away(t, l) })
+	}
+}
+
+func away(t *testing.T, l loss) {
+	owner, guests, dir := shared(t, 1)
+	const size = 48 << 20
+	write(t, filepath.Join(dir, "large"), string(pattern(size)))
+	write(t, filepath.Join(dir, "known", "small"), "small")
+	for i := range 1000 {
+		write(t, filepath.Join(dir, "many", fmt.Sprint(i%40), fmt.Sprint(i)), "")
+	}
+	m := guests[0].mount("data", "//h1/data")
+	all := guests[0].mount("all", "", "--all")
+	shows(t, m.Name, m.path("known/small"), "small")
+	if _, err := os.ReadDir(m.path("known")); err != nil {
+		t.Error(err)
+	}
+	saved := pattern(3 << 20)
+	f, err := os.Create(m.path("saved"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	// Three programs are at it.
+	reader := m.Host.Start(m.Command("sh", "-c", `i=0; while dd if=$0/large of=/dev/null bs=1M skip=$i count=1; do i=$((i+1)); sleep 0.05; done`, m.dir))
+	lister := m.Host.Start(m.Command("sh", "-c", `for d in $0/many/*; do ls -l $d || exit 1; sleep 0.05; done; stat $0/never-seen`, m.dir))
+	_, err = f.Write(saved[:1<<20])
+	works(t, "the first part of a save", err)
+
+	l.lose(owner)
+	lost := time.Now()
+	_, err = f.Write(saved[1<<20:])
+	works(t, "the second part of a save", err)
+	works(t, "sync", f.Sync())
+	works(t, "close", f.Close())
+	if took := time.Since(lost); took > bound {
+		t.Errorf("a save took %v", took)
+	}
+	for name, p := range map[string]*lantest.Process{"read": reader, "list": lister} {
+		if _, ended := p.Wait(bound - time.Since(lost) + 5*time.Second); !ended {
+			t.Errorf("who %ss is not told that the owner is lost", name)
+			p.Kill()
+		}
+	}
+	t.Logf("all are told after %v", time.Since(lost).Round(time.Millisecond))
+
+	// Now it is known, and everything ends at once.
+	for _, c := range []struct {
+		name string
+		args []string
+		ok   bool
+	}{
+		{"ls of the root", []string{"ls", all.dir}, true},
+		{"ls of what was listed", []string{"ls", m.dir + "/known"}, true},
+		{"stat of what was seen", []string{"stat", m.dir + "/known/small"}, true},
+		{"read of what was read", []string{"cat", m.dir + "/known/small"}, true},
+		{"df", []string{"df", m.dir}, true},
+		{"a name that was never seen", []string{"stat", m.dir + "/many/7/none"}, false},
+		{"mkdir", []string{"mkdir", m.dir + "/new"}, false},
+		{"rm of what the owner has", []string{"rm", m.dir + "/known/small"}, false},
+	} {
+		r := m.in(c.args[0], c.args[1:]...)
+		if (r.Status == 0) != c.ok || r.Took > prompt+time.Second {
+			t.Errorf("%s: exit status %d after %v\n%s", c.name, r.Status, r.Took.Round(time.Millisecond), r.Stderr)
+		}
+	}
+	r := m.in("sh", "-c", `timeout -s INT 0.5 cat $M/large >/dev/null; echo $?`)
+	if r.Took > prompt+2*time.Second {
+		t.Errorf("a reader that is interrupted ends after %v", r.Took)
+	}
+	work := m.path("later")
+	works(t, "a save while the owner is away", os.WriteFile(work, []byte("later"), 0o644))
+	if text, err := os.ReadFile(work); err != nil || string(text) != "later" {
+		t.Errorf("what was saved reads as %q, %v", text, err)
+	}
+	if list := m.mountList(); len(list.Pending) == 0 || !list.Mounts[1].Away {
+		t.Errorf("peerd mounts knows of nothing: %+v", list)
+	}
+
+	l.back(owner)
+	took := lantest.WaitFor(t, time.Minute, "the mount to work", func() bool {
+		b, err := os.ReadFile(m.path("many/7/7"))
+		return err == nil && len(b) == 0
+	})
+	t.Logf("it works again after %v", took.Round(time.Millisecond))
+	shows(t, m.Name, m.path("known/small"), "small")
+	back := time.Now()
+	waitDelivered(t, m.node)
+	t.Logf("what waited is delivered %v later", time.Since(back).Round(time.Millisecond))
+	for name, want := range map[string]string{"saved": string(saved), "later": "later"} {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != want {
+			t.Errorf("%s: %d bytes are at the owner, %v, want %d", name, len(b), err, len(want))
+		}
+	}
+	if b, err := os.ReadFile(m.path("large")); err != nil || string(b) != string(pattern(size)) {
+		t.Errorf("large: %d bytes, %v", len(b), err)
+	}
+}
+
+func works(t testing.TB, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+}

@@ -1,0 +1,298 @@
+//go:build linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/peerd/peerd/cmd/internal/lantest"
+)
+
+// mounter is a program that mounts a folder of the rig's server at its client.
+type mounter struct {
+	name  string
+	needs []string
+	serve func(r *rig)                    // once
+	mount func(r *rig, dir string) func() // and gives what unmounts it
+}
+
+func mounters() []mounter {
+	return []mounter{
+		{"peerd", []string{"fusermount3"}, servePeerd, mountPeerd},
+		{"sshfs", []string{"sshfs", "sshd", "ssh-keygen"}, serveSSH, mountSSH},
+		{"rclone webdav", []string{"rclone", "fusermount3"}, serveDav, func(r *rig, dir string) func() {
+			return r.rclone(dir, "R:", "TYPE=webdav", "URL=http://"+r.address+":8090", "VENDOR=other")
+		}},
+		{"rclone sftp", []string{"rclone", "sshd", "ssh-keygen", "fusermount3"}, serveSSH, func(r *rig, dir string) func() {
+			return r.rclone(dir, "R:"+r.src, "TYPE=sftp", "HOST="+r.address, "USER=root", "KEY_FILE="+r.work+"/ssh/id", "SHELL_TYPE=unix")
+		}},
+		{"davfs2", []string{"rclone", "mount.davfs"}, serveDav, mountDav},
+	}
+}
+
+func servePeerd(r *rig) {
+	owner, guest := r.peers[0], r.peers[1]
+	owner.start()
+	owner.open(r.src, "src")
+	owner.ok(quick, "share", "set", "src", "--brake", "off")
+	guest.start()
+	fullView(r.tb, quick, owner, guest)
+	guest.knows("//h1/src")
+}
+
+// mountPeerd mounts with nothing kept from before.
+func mountPeerd(r *rig, dir string) func() {
+	guest := r.peers[1]
+	guest.daemon.Stop()
+	for _, kept := range []string{"cache", "tree"} {
+		if err := os.RemoveAll(filepath.Join(guest.home, kept)); err != nil {
+			r.tb.Fatal(err)
+		}
+	}
+	guest.start()
+	fullView(r.tb, quick, r.peers[:2]...)
+	guest.knows("//h1/src")
+	guest.ok(quick, "mount", "//h1/src", dir)
+	return func() { guest.ok(slow, "umount", dir) }
+}
+
+func serveSSH(r *rig) {
+	if _, err := os.Stat(r.work + "/ssh/id"); err == nil {
+		return // it runs already
+	}
+	scpTool(r)
+}
+
+func serveDav(r *rig) {
+	if _, err := os.Stat(r.work + "/dav"); err == nil {
+		return
+	}
+	r.folder("dav")
+	r.serve("8090", "rclone", "serve", "webdav", "--addr", r.address+":8090", r.src)
+}
+
+// lasting starts a program that mounts dir, and waits until it has; the function that it gives ends both. It gives nil if nothing is
+// mounted.
+func (r *rig) lasting(dir string, cmd *exec.Cmd) func() {
+	r.tb.Helper()
+	p := r.client.Start(cmd)
+	for began := time.Now(); r.client.Run(quick, r.client.Command("mountpoint", "-q", dir)).Status != 0; time.Sleep(20 * time.Millisecond) {
+		if err, ended := p.Wait(0); ended && err != nil || time.Since(began) > quick {
+			r.tb.Logf("%s does not mount: %v\n%s", cmd.Args[0], err, p.Output())
+			p.Kill()
+			return nil
+		}
+	}
+	return func() {
+		lantest.WaitFor(r.tb, slow, cmd.Args[0]+" to unmount", func() bool {
+			return r.client.Run(slow, r.client.Command("umount", dir)).Status == 0 ||
+				r.client.Run(quick, r.client.Command("mountpoint", "-q", dir)).Status != 0
+		})
+		p.Wait(quick)
+	}
+}
+
+func mountSSH(r *rig, dir string) func() {
+	ssh := "ssh -F none -i " + r.work + "/ssh/id -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes"
+	return r.lasting(dir, r.client.Command("sshfs", "-f", "-o", "ssh_command="+ssh, "root@"+r.address+":"+r.src, dir))
+}
+
+// rclone mounts a remote called R, with its settings.
+func (r *rig) rclone(dir, remote string, settings ...string) func() {
+	if err := os.RemoveAll(r.work + "/rclone"); err != nil {
+		r.tb.Fatal(err)
+	}
+	cmd := r.client.Command("rclone", "mount", remote, dir, "--vfs-cache-mode", "full", "--cache-dir", r.work+"/rclone", "--vfs-write-back", "0s")
+	cmd.Env = append(cmd.Env, "RCLONE_CONFIG=/dev/null")
+	for _, s := range settings {
+		cmd.Env = append(cmd.Env, "RCLONE_CONFIG_R_"+s)
+	}
+	return r.lasting(dir, cmd)
+}
+
+// mountDav has davfs2 read folders in large steps: with its usual ones new kernels give it EINVAL.
+func mountDav(r *rig, dir string) func() {
+	const cache = "/run/davcache" // it gives up root's rights, and then gets into no folder of a test
+	if res := r.client.Run(quick, r.client.Command("sh", "-c", "rm -rf "+cache+"; mkdir -p /run/mount.davfs "+cache+"; chown root:davfs2 /run/mount.davfs "+cache+"; chmod 1775 /run/mount.davfs "+cache)); res.Status != 0 {
+		r.tb.Logf("mount.davfs: %s", res.Stderr)
+		return nil
+	}
+	write(r.tb, r.work+"/davsecrets", "")
+	write(r.tb, r.work+"/davfs.conf", fmt.Sprintf("cache_dir %s\nask_auth 0\nsecrets %s/davsecrets\ncache_size 2048\nbuf_size 1040\ndelay_upload 0\n", cache, r.work))
+	if err := os.Chmod(r.work+"/davsecrets", 0o600); err != nil {
+		r.tb.Fatal(err)
+	}
+	return r.lasting(dir, r.client.Command("mount.davfs", "http://"+r.address+":8090/", dir, "-o", "conf="+r.work+"/davfs.conf,uid=root,gid=root"))
+}
+
+// job is one row of the comparison: a shell's line that is run in a mount, M, with the number of the run, N, and the rig's own
+// files, W. Before the first of a mount nothing of it was read.
+type job struct {
+	name, unit string
+	line       string
+	after      string                                          // another line, run before the clock stops, at the server with its folder as S
+	figure     func(took time.Duration, output string) float64 // what is told; more is better where unit has a slash
+}
+
+const mountedFile = 256 << 20
+
+func mountJobs() []job {
+	rate := func(took time.Duration, _ string) float64 { return mountedFile / 1e6 / took.Seconds() }
+	seconds := func(took time.Duration, _ string) float64 { return took.Seconds() }
+	return []job{
+		{"read 256 MiB, cold", "MB/s", `dd if=$M/read$N of=/dev/null bs=1M status=none`, "", rate},
+		{"read 256 MiB, warm", "MB/s", `dd if=$M/read$N of=/dev/null bs=1M status=none`, "", rate},
+		{"write 256 MiB, at the owner", "MB/s", `dd if=$W/write of=$M/written$N bs=1M conv=fsync status=none`, `test "$(stat -c %s $S/written$N)" = "$(stat -c %s $W/write)" && cmp -s $S/written$N $W/write`, rate},
+		{"random 4 KiB reads", "1/s", `fio --output-format=json --name=r --filename=$M/random$N --rw=randread --bs=4k --size=64M --io_size=8M --ioengine=psync --readonly --randseed=7`, "",
+			func(_ time.Duration, output string) float64 {
+				var f struct {
+					Jobs []struct {
+						Read struct{ IOPS float64 }
+					}
+				}
+				if json.Unmarshal([]byte(output[max(0, strings.Index(output, "{")):]), &f) != nil || len(f.Jobs) == 0 {
+					return 0
+				}
+				return f.Jobs[0].Read.IOPS
+			}},
+		{"find in 10,000 files, cold", "s", `test $(find $M/small -type f | wc -l) = 10000`, "", seconds},
+		{"find in 10,000 files, warm", "s", `test $(find $M/small -type f | wc -l) = 10000`, "", seconds},
+		{"cp -r of go/src/net, at the owner", "s", `cp -r $W/net $M/net$N`, `test "$(find $S/net$N | wc -l)" = "$(find $W/net | wc -l)" && diff -rq $W/net $S/net$N >/dev/null`, seconds},
+		{"git status, second", "s", `git -C $M/repo status >/dev/null`, "", seconds},
+	}
+}
+
+// prepare makes what the jobs read.
+func (r *rig) prepareMounts(b *testing.B, rounds int) {
+	for i := range rounds {
+		fill(b, fmt.Sprintf("%s/read%d", r.src, i), mountedFile, byte(i))
+		fill(b, fmt.Sprintf("%s/random%d", r.src, i), 64<<20, byte(100+i))
+	}
+	fill(b, r.work+"/write", mountedFile, 200)
+	for i := range 10_000 {
+		write(b, fmt.Sprintf("%s/small/d%02d/f%02d", r.src, i/100, i%100), "x")
+	}
+	sh := fmt.Sprintf(`set -e; cp -r "$(go env GOROOT)/src/net" %[1]s/net; cp -r %[1]s/net %[2]s/repo; cd %[2]s/repo; git init -q; git add -A
+git -c user.name=b -c user.email=b@b commit -qm x`, r.work, r.src)
+	if out, err := exec.Command("sh", "-c", sh).CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// BenchmarkMount compares what programs see in a mount, over a network without delay.
+func BenchmarkMount(b *testing.B) { compareMounts(b, "no delay", 0) }
+
+// compareMounts runs each job by each installed mounter in turn, and prints the medians.
+func compareMounts(b *testing.B, title string, delay time.Duration) {
+	lantest.Need(b, "fio", "git", "mountpoint")
+	r := newRig(b, 2)
+	if delay > 0 {
+		r.client.Delay(0, delay/2)
+	}
+	r.prepareMounts(b, *runs)
+	var all []mounter
+	for _, m := range mounters() {
+		if !installed(m.needs) {
+			b.Logf("%s is left out: not installed", m.name)
+			continue
+		}
+		m.serve(r)
+		all = append(all, m)
+	}
+	jobs := mountJobs()
+	figures := make(map[string][]float64) // by mounter and job
+	for round := range *runs {
+		for _, m := range all {
+			dir := filepath.Join(r.client.Home, "mnt-"+strings.ReplaceAll(m.name, " ", "-"))
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				b.Fatal(err)
+			}
+			_ = os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0) // names and attributes that the kernel keeps
+			unmount := m.mount(r, dir)
+			if unmount == nil {
+				continue
+			}
+			for _, j := range jobs {
+				if v, why := r.job(j, dir, round); why == "" {
+					figures[m.name+j.name] = append(figures[m.name+j.name], v)
+					fmt.Printf("%s: %s: %.4g %s\n", m.name, j.name, v, j.unit)
+				} else {
+					b.Logf("%s: %s: %s", m.name, j.name, why)
+				}
+			}
+			unmount()
+			for _, made := range []string{"written", "net"} {
+				_ = os.RemoveAll(fmt.Sprintf("%s/%s%d", r.src, made, round))
+			}
+		}
+	}
+	printMountFigures(title, all, jobs, figures)
+}
+
+// job runs one job and gives its figure, or why there is none.
+func (r *rig) job(j job, dir string, round int) (figure float64, why string) {
+	run := func(h *lantest.Host, line string) lantest.Result {
+		cmd := h.Command("timeout", "150", "sh", "-c", line)
+		cmd.Env = append(cmd.Env, "M="+dir, "W="+r.work, "S="+r.src, fmt.Sprint("N=", round))
+		return h.Run(slow, cmd)
+	}
+	if strings.HasSuffix(j.name, "second") {
+		run(r.client, j.line)
+	}
+	began := time.Now()
+	res := run(r.client, j.line)
+	if res.Status != 0 {
+		return 0, fmt.Sprintf("exit status %d\n%s", res.Status, tail(res.Stderr, 500))
+	}
+	took := res.Took
+	if j.after != "" {
+		for run(r.server, j.after).Status != 0 {
+			if time.Since(began) > slow {
+				return 0, "it never was at the owner"
+			}
+			time.Sleep(50 * time.Millisecond) // else looking takes the time of what is looked for
+		}
+		took = time.Since(began)
+	}
+	return j.figure(took, res.Stdout), ""
+}
+
+func printMountFigures(title string, all []mounter, jobs []job, figures map[string][]float64) {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "mounts, %s, median of %d runs in turn\t\t", title, *runs)
+	for _, m := range all {
+		fmt.Fprintf(w, "%s\t", m.name)
+	}
+	fmt.Fprintln(w)
+	for _, j := range jobs {
+		fmt.Fprintf(w, "%s\t%s\t", j.name, j.unit)
+		for _, m := range all {
+			v := slices.Sorted(slices.Values(figures[m.name+j.name]))
+			if len(v) == 0 {
+				fmt.Fprint(w, "fails\t")
+				continue
+			}
+			fmt.Fprintf(w, "%.4g\t", v[len(v)/2])
+		}
+		fmt.Fprintln(w)
+	}
+	w.Flush()
+	fmt.Printf("\n%s\n", out.String())
+}
+
+// BenchmarkMountFar is BenchmarkMount with a round trip of 5 ms, and of 20 ms.
+func BenchmarkMountFar(b *testing.B) {
+	for _, d := range []time.Duration{5 * time.Millisecond, 20 * time.Millisecond} {
+		b.Run(d.String(), func(b *testing.B) { compareMounts(b, fmt.Sprintf("%v round trip", d), d) })
+	}
+}
