@@ -143,6 +143,8 @@ func TestAudit(t *testing.T) {
 	undone := lines[control.Change](t, do(owner, "", "share", "undo", "data", "--peer", "h2", "--since", since, "--json"))
 	did(len(undone), "undo ok")
 	do(owner, "brake ok", "share", "resume", "data", "h2")
+	touch(t, client, "//h1/data", "old0") // last, since the tree goes on watching for a while
+	did(1, "touch ok")
 	do(owner, "peer.blocked ok", "block", "h3")
 	do(owner, "peer.blocked ok", "unblock", "h3")
 	owner.daemon.Stop()
@@ -194,6 +196,19 @@ func TestAudit(t *testing.T) {
 		t.Errorf("guesses held back: %d; grants and refusals: %v", throttled, refused)
 	}
 	tamper(t, owner)
+}
+
+// touch sets the times of a file as programs do, in a mount, which the client's own audit has.
+func touch(t *testing.T, client *node, ref, name string) {
+	t.Helper()
+	m, then := client.mount("mounted", ref), time.Unix(1e9, 0)
+	if err := os.Chtimes(m.path(name), then, then); err != nil {
+		t.Error(err)
+	}
+	client.ok(quick, "umount", m.dir)
+	if got := client.audit("mount"); len(got) != 2 {
+		t.Errorf("%d records of one mount that was taken away", len(got))
+	}
 }
 
 // cutOff has a reading and a watch cut off by a right that ends, a put that is given up, and one that finds no room.
