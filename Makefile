@@ -45,7 +45,7 @@ tools:
 	@.ci/tools
 
 unit:
-	$(GO) test -race -p 3 -timeout 10m $$($(GO) list ./... | grep -v -e /cmd/e2e)
+	$(GO) test -race -vet=off -p 3 -timeout 10m $$($(GO) list ./... | grep -v -e /cmd/e2e)
 
 e2e: ## run the real program in networks of its own (Linux, root)
 	$(GO) test -v -count=1 -timeout $(E2ETIME) -parallel 2 ./cmd/e2e | grep -v '^=== '
