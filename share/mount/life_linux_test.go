@@ -31,7 +31,7 @@ func world() *vfstest.World {
 }
 
 func TestWhatIsShown(t *testing.T) {
-	fs := tree(t, world())
+	fs := vfstest.Running(t, world())
 	for _, c := range []struct {
 		root []string
 		want string
@@ -84,7 +84,7 @@ func TestWhatIsShown(t *testing.T) {
 
 func TestWhereNot(t *testing.T) {
 	needs(t)
-	fs := tree(t, world())
+	fs := vfstest.Running(t, world())
 	on := show(t, fs, mount.Options{})
 	tmp := t.TempDir()
 	full := filepath.Join(tmp, "full")
@@ -134,7 +134,7 @@ func TestAway(t *testing.T) {
 	w := world()
 	anna := w.Add("anna")
 	anna.Leave()
-	fs := tree(t, w)
+	fs := vfstest.Running(t, w)
 	dir := filepath.Join(t.TempDir(), "mnt")
 	o := mount.Options{Root: []string{"anna", "docs"}}
 	if _, err := mount.New(t.Context(), fs, dir, o); peer.KindOf(err) != peer.Unreachable {
@@ -196,7 +196,7 @@ func TestKilledDaemon(t *testing.T) {
 		})
 	}
 	kill()
-	m, err := mount.New(t.Context(), tree(t, world()), dir, mount.Options{})
+	m, err := mount.New(t.Context(), vfstest.Running(t, world()), dir, mount.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestKilledDaemon(t *testing.T) {
 func TestUnmountInUse(t *testing.T) {
 	needs(t)
 	dir := filepath.Join(t.TempDir(), "mnt")
-	m, err := mount.New(t.Context(), tree(t, world()), dir, mount.Options{Root: []string{"anna", "docs"}})
+	m, err := mount.New(t.Context(), vfstest.Running(t, world()), dir, mount.Options{Root: []string{"anna", "docs"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func TestUnmountInUse(t *testing.T) {
 func TestUnmountedByOthers(t *testing.T) {
 	needs(t)
 	dir := filepath.Join(t.TempDir(), "mnt")
-	m, err := mount.New(t.Context(), tree(t, world()), dir, mount.Options{})
+	m, err := mount.New(t.Context(), vfstest.Running(t, world()), dir, mount.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func TestOthers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can be somebody else")
 	}
-	fs := tree(t, world())
+	fs := vfstest.Running(t, world())
 	as := func(dir string, command ...string) error {
 		c := exec.Command(command[0], append(command[1:], filepath.Join(dir, "anna", "docs", "a.txt"))...)
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

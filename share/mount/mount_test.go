@@ -36,7 +36,7 @@ func TestServe(t *testing.T) {
 	if *debug {
 		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	m, err := mount.New(t.Context(), tree(t, w), *serve, o)
+	m, err := mount.New(t.Context(), vfstest.Running(t, w), *serve, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,29 +65,6 @@ func needs(t *testing.T) {
 	}
 }
 
-// tree gives a running tree of a world.
-func tree(t *testing.T, w vfs.World) *vfs.FS {
-	t.Helper()
-	f, err := vfs.New(w, vfs.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = f.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return f
-}
-
 // show mounts a tree for the length of a test, and gives the folder.
 func show(t *testing.T, fs *vfs.FS, o mount.Options) string {
 	t.Helper()
@@ -114,5 +91,5 @@ func docs(t *testing.T, right share.Right) (*vfstest.Share, string) {
 	t.Helper()
 	w := vfstest.NewWorld()
 	s := w.Add("anna").Share("docs", right)
-	return s, show(t, tree(t, w), mount.Options{Root: []string{"anna", "docs"}})
+	return s, show(t, vfstest.Running(t, w), mount.Options{Root: []string{"anna", "docs"}})
 }

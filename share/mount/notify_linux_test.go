@@ -133,7 +133,7 @@ func TestLostEvents(t *testing.T) {
 func TestTwoMounts(t *testing.T) {
 	w := vfstest.NewWorld()
 	w.Add("anna").Share("docs", share.Full)
-	fs := tree(t, w)
+	fs := vfstest.Running(t, w)
 	one, two := show(t, fs, mount.Options{Root: []string{"anna", "docs"}}), show(t, fs, mount.Options{})
 	path := filepath.Join(two, "anna", "docs", "f")
 	for n, text := range []string{"a", "bb", "cc", ""} {

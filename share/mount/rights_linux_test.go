@@ -95,7 +95,7 @@ func TestReadRightChangesNothing(t *testing.T) {
 	read, full := w.Add("anna").Share("read", share.Read), w.Add("anna").Share("full", share.Full)
 	furnish(read)
 	furnish(full)
-	fs := tree(t, w)
+	fs := vfstest.Running(t, w)
 	for _, c := range []struct {
 		name string
 		s    *vfstest.Share
@@ -211,7 +211,7 @@ func TestRightsChange(t *testing.T) {
 func TestBetweenShares(t *testing.T) {
 	w := world()
 	w.Add("anna").Share("more", share.Full)
-	dir := filepath.Join(show(t, tree(t, w), mount.Options{}), "anna")
+	dir := filepath.Join(show(t, vfstest.Running(t, w), mount.Options{}), "anna")
 	if err := os.Rename(filepath.Join(dir, "docs", "a.txt"), filepath.Join(dir, "more", "a.txt")); !errors.Is(err, syscall.EXDEV) {
 		t.Errorf("%v, want EXDEV", err)
 	}

@@ -28,7 +28,7 @@ func silent(t *testing.T) (p *vfstest.Peer, dir string) {
 	s := p.Share("docs", share.Full)
 	s.Write("f", []byte("late"))
 	s.Write("d/f", []byte("late"))
-	dir = show(t, tree(t, w), mount.Options{Root: []string{"anna", "docs"}})
+	dir = show(t, vfstest.Running(t, w), mount.Options{Root: []string{"anna", "docs"}})
 	if _, err := os.ReadDir(dir); err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func randomOperations(t *testing.T, r *rand.Rand) {
 	w := vfstest.NewWorld()
 	p := w.Add("anna")
 	s := p.Share("docs", share.Full)
-	f := tree(t, w)
+	f := vfstest.Running(t, w)
 	x := vfstest.Tree{FS: f, Root: []string{"anna", "docs"}, Ctx: t.Context()}
 	m := model{}
 	names := []string{"a", "b", "c", "d.tmp"}

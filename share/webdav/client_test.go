@@ -273,7 +273,7 @@ func folder(t testing.TB, right share.Right) (owner, client) {
 	t.Helper()
 	w := vfstest.NewWorld()
 	s := w.Add("anna").Share("docs", right)
-	fs := tree(t, w)
+	fs := vfstest.Running(t, w)
 	return owner{s, t, fs}, client{t, serve(t, fs, "127.0.0.1:0", webdav.ServeOptions{}) + "anna/docs/"}
 }
 

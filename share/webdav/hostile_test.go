@@ -121,7 +121,7 @@ func TestManyEntries(t *testing.T) {
 	for i := range entries {
 		s.Write(fmt.Sprintf("f%06d", i), nil)
 	}
-	fs := tree(t, w)
+	fs := vfstest.Running(t, w)
 	c := client{t, serve(t, fs, "127.0.0.1:0", webdav.ServeOptions{}) + "anna/docs/"}
 	a, err := fs.Walk(t.Context(), "anna", "docs")
 	if err != nil {

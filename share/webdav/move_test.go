@@ -108,7 +108,7 @@ func TestMoveAndCopy(t *testing.T) {
 func TestAcrossShares(t *testing.T) {
 	w := vfstest.NewWorld()
 	anna, bob := w.Add("anna"), w.Add("bob")
-	fs := tree(t, w)
+	fs := vfstest.Running(t, w)
 	from, to, closed := owner{anna.Share("docs", share.Full), t, fs}, owner{bob.Share("in", share.Full), t, fs}, bob.Share("out", share.Read)
 	for _, p := range []string{"d/f", "d/e/g", "h"} {
 		from.Write(p, []byte(p))
@@ -133,7 +133,7 @@ func TestAcrossShares(t *testing.T) {
 func TestCopyFails(t *testing.T) {
 	w := vfstest.NewWorld()
 	anna := w.Add("anna")
-	fs := tree(t, w)
+	fs := vfstest.Running(t, w)
 	from, to := owner{anna.Share("docs", share.Full), t, fs}, owner{anna.Share("in", share.Full), t, fs}
 	for _, p := range []string{"d/a", "d/b", "d/c"} {
 		from.Write(p, []byte(p))

@@ -61,7 +61,7 @@ func TestRights(t *testing.T) {
 				s := w.Add("anna").Share("docs", x.right)
 				s.WriteAt("f", []byte("old"), when)
 				s.WriteAt("d/g", []byte("old"), when)
-				c := client{t, serve(t, tree(t, w), "127.0.0.1:0", webdav.ServeOptions{Options: webdav.Options{ReadOnly: x.readOnly}}) + "anna/docs/"}
+				c := client{t, serve(t, vfstest.Running(t, w), "127.0.0.1:0", webdav.ServeOptions{Options: webdav.Options{ReadOnly: x.readOnly}}) + "anna/docs/"}
 				if to := v.h["Destination"]; to != "" {
 					v.h["Destination"] = c.base + to[1:]
 				}
@@ -94,7 +94,7 @@ func TestRights(t *testing.T) {
 func TestNothingOutsideShares(t *testing.T) {
 	w := vfstest.NewWorld()
 	w.Add("anna").Share("docs", share.Full).Write("f", []byte("x"))
-	c := client{t, serve(t, tree(t, w), "127.0.0.1:0", webdav.ServeOptions{})}
+	c := client{t, serve(t, vfstest.Running(t, w), "127.0.0.1:0", webdav.ServeOptions{})}
 	for _, v := range verbs() {
 		for _, at := range []string{"", "anna/", "nobody/"} {
 			if v.path == "f" || strings.HasPrefix(v.path, "d") {

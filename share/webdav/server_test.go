@@ -63,7 +63,7 @@ func TestServeRefuses(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			c.o.Log = slog.New(slog.DiscardHandler)
-			if err := webdav.Serve(ctx, l, tree(t, vfstest.NewWorld()), c.o); (err == nil) != c.ok || err != nil && peer.KindOf(err) != peer.Usage {
+			if err := webdav.Serve(ctx, l, vfstest.Running(t, vfstest.NewWorld()), c.o); (err == nil) != c.ok || err != nil && peer.KindOf(err) != peer.Usage {
 				t.Errorf("%v", err)
 			}
 			if conn, err := net.Dial("tcp4", strings.Replace(l.Addr().String(), "0.0.0.0", "127.0.0.1", 1)); err == nil {
@@ -76,7 +76,7 @@ func TestServeRefuses(t *testing.T) {
 
 func TestServeTLS(t *testing.T) {
 	w := vfstest.NewWorld()
-	fs := tree(t, w)
+	fs := vfstest.Running(t, w)
 	s := owner{w.Add("anna").Share("docs", share.Full), t, fs}
 	secure := certificate(t)
 	at := serve(t, fs, "127.0.0.1:0", webdav.ServeOptions{User: "office", Password: "correct horse", TLS: secure})
@@ -176,7 +176,7 @@ func TestOwnerAway(t *testing.T) {
 	anna := w.Add("anna")
 	s := anna.Share("docs", share.Full)
 	s.Write("f", []byte("x"))
-	c := client{t, serve(t, tree(t, w), "127.0.0.1:0", webdav.ServeOptions{}) + "anna/docs/"}
+	c := client{t, serve(t, vfstest.Running(t, w), "127.0.0.1:0", webdav.ServeOptions{}) + "anna/docs/"}
 	anna.Leave()
 	if a := c.want("GET", "f", nil, "", 503); a.header.Get("Retry-After") == "" {
 		t.Errorf("%v", a.header)
@@ -196,7 +196,7 @@ func TestOwnerAway(t *testing.T) {
 func TestStops(t *testing.T) {
 	w := vfstest.NewWorld()
 	anna := w.Add("anna")
-	fs := tree(t, w)
+	fs := vfstest.Running(t, w)
 	s := owner{anna.Share("docs", share.Full), t, fs}
 	s.Write("f", noise(1<<20))
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -14,29 +14,6 @@ import (
 	"github.com/peerd/peerd/share/webdav"
 )
 
-// tree gives a running tree of a world.
-func tree(t testing.TB, w vfs.World) *vfs.FS {
-	t.Helper()
-	f, err := vfs.New(w, vfs.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = f.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return f
-}
-
 // serve serves a tree as the daemon does, with a token, and gives its URL, which ends in a slash.
 func serve(t testing.TB, fs *vfs.FS, listen string, o webdav.ServeOptions) string {
 	t.Helper()
@@ -73,7 +50,7 @@ func TestByHand(t *testing.T) {
 	w.Add("anna").Share("docs", share.Full)
 	w.Add("bob").Share("music", share.Read).Write("Übung/a song.txt", []byte("la la la\n"))
 	o := webdav.ServeOptions{Token: "hand", Options: webdav.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))}}
-	t.Log(serve(t, tree(t, w), listen, o))
+	t.Log(serve(t, vfstest.Running(t, w), listen, o))
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt)
 	defer stop()
 	<-ctx.Done()

@@ -266,3 +266,26 @@ func (f *treeFile) Close() error {
 	f.closed = true
 	return told(errors.Join(f.f.Flush(f.ctx), f.f.Close()))
 }
+
+// Running gives a tree of a world that runs until the test ends, after all that was registered to be cleaned up later.
+func Running(t testing.TB, w vfs.World) *vfs.FS {
+	t.Helper()
+	f, err := vfs.New(w, vfs.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = f.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}

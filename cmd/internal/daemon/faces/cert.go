@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share/registry/diskfile"
 )
 
 const (
@@ -49,7 +50,7 @@ func (t *Table) certificate() (tls.Certificate, string, error) {
 	if err != nil {
 		return cert, "", err
 	}
-	return cert, fingerprint(cert), replace(path, text)
+	return cert, fingerprint(cert), diskfile.Write(path, text)
 }
 
 func fingerprint(cert tls.Certificate) string {

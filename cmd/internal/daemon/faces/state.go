@@ -13,6 +13,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share/registry/diskfile"
 )
 
 // stateName is the file in the state folder that says what is mounted whenever the daemon runs.
@@ -114,29 +115,5 @@ func (t *Table) saveLocked() error {
 	if err != nil {
 		return err
 	}
-	return replace(filepath.Join(t.cfg.State, stateName), b)
-}
-
-// replace gives a file of this package a new content in one step, which lasts.
-func replace(path string, content []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			tmp.Close()
-			os.Remove(tmp.Name())
-		}
-	}()
-	if _, err = tmp.Write(content); err != nil {
-		return err
-	}
-	if err = tmp.Sync(); err != nil {
-		return err
-	}
-	if err = tmp.Close(); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	return diskfile.Write(filepath.Join(t.cfg.State, stateName), b)
 }
