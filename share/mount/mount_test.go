@@ -4,12 +4,9 @@ package mount_test
 
 import (
 	"context"
-	"flag"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,39 +15,6 @@ import (
 	"github.com/peerd/peerd/share/vfs"
 	"github.com/peerd/peerd/share/vfs/vfstest"
 )
-
-// Serving a tree by hand, to try programs on it: go test ./share/mount -run TestServe -serve DIR
-var (
-	serve = flag.String("serve", "", "mount a tree that is in memory on this folder, until interrupted")
-	debug = flag.Bool("debug", false, "log what goes wrong with it")
-)
-
-func TestServe(t *testing.T) {
-	if *serve == "" {
-		t.Skip("for trying things by hand: -serve DIR")
-	}
-	w := vfstest.NewWorld()
-	w.Add("anna").Share("docs", share.Full)
-	w.Add("bert").Share("read", share.Read).Write("a.txt", []byte("to read\n"))
-	o := mount.Options{}
-	if *debug {
-		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	m, err := mount.New(t.Context(), vfstest.Running(t, w), *serve, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("mounted on %s", m.Dir())
-	stop, end := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
-	defer end()
-	select {
-	case <-stop.Done():
-	case <-m.Done():
-	}
-	if err := m.Unmount(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
 
 // needs skips a test where nothing can be mounted, unless it must not be skipped.
 func needs(t *testing.T) {
