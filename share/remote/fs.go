@@ -70,8 +70,10 @@ func (f *FS) Space(ctx context.Context) (total, free int64, err error) {
 			err = f.lie(share.Path{}, "it says nothing")
 		case try == 1 && peer.KindOf(err) == peer.Denied:
 			continue
+		case err != nil:
+			return 0, 0, f.located(err, share.Path{})
 		}
-		return a.space.GetTotal(), a.space.GetFree(), f.located(err, share.Path{})
+		return a.space.GetTotal(), a.space.GetFree(), nil
 	}
 }
 

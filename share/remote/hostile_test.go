@@ -378,6 +378,7 @@ func FuzzPages(f *testing.F) {
 	f.Add(uint8(1), servetest.Frames(f, page(false, entry("a"), entry("b")), page(true, entry("c"))))
 	f.Add(uint8(2), servetest.Frames(f, page(true, entry("a"), entry("a", "x"), entry("a b"))))
 	f.Add(uint8(3), servetest.Frames(f, &sharepb.Page{Space: &sharepb.Space{Total: 2, Free: 1}, End: true}))
+	f.Add(uint8(3), servetest.Frames(f, &sharepb.Page{Space: &sharepb.Space{Free: 48}, End: true}))
 	f.Add(uint8(2), servetest.Frames(f, &sharepb.Page{Error: &wirepb.Error{Kind: 4, Text: "\x1b"}}))
 	f.Fuzz(func(t *testing.T, verb uint8, in []byte) {
 		owner := newFake(t)
