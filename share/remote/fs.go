@@ -61,13 +61,13 @@ func (f *FS) Walk(ctx context.Context, p share.Path) iter.Seq2[share.Entry, erro
 }
 
 // Space is how many bytes the share may hold, and how many more this peer may put there; both are 0 where the owner can't tell.
-func (f *FS) Space(ctx context.Context) (total, free int64, err error) {
+func (f *FS) Space(ctx context.Context) (total, free int64, _ error) {
 	for try := 1; ; try++ {
 		a := newAnswer(f, sharepb.Verb_VERB_SPACE, share.Path{})
 		err := f.pages(ctx, a, func([]share.Entry) error { return nil })
 		switch {
 		case err == nil && a.space == nil:
-			err = f.lie(share.Path{}, "it says nothing")
+			return 0, 0, f.lie(share.Path{}, "it says nothing")
 		case try == 1 && peer.KindOf(err) == peer.Denied:
 			continue
 		case err != nil:

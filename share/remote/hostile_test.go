@@ -233,6 +233,12 @@ func TestSums(t *testing.T) {
 			}
 		}
 	}
+	f := newFake(t)
+	f.meta = func(int) io.Reader { return bytes.NewReader(servetest.Frames(t, &sharepb.Page{End: true})) }
+	_, fsys := f.client(t)
+	if _, _, err := fsys.Space(t.Context()); peer.KindOf(err) != peer.Integrity {
+		t.Errorf("space, nothing: %v", err)
+	}
 }
 
 // TestDepth: each verb takes entries of its own depth alone.
