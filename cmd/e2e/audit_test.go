@@ -23,6 +23,7 @@ import (
 
 // TestAudit does everything a few times, and finds it in the audit exactly as often.
 func TestAudit(t *testing.T) {
+	t.Parallel()
 	all, _ := nodes(t, lantest.Options{Hosts: 4})
 	late := all[3] // and called like another
 	all = all[:3]

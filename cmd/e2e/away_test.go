@@ -38,7 +38,10 @@ func losses() []loss {
 // it is back, and nothing is mounted anew.
 func TestMountAway(t *testing.T) {
 	for _, l := range losses() {
-		t.Run(l.name, func(t *testing.T) { away(t, l) })
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel() // beside each other, and beside no other test: they wait, for most of their time
+			away(t, l)
+		})
 	}
 }
 

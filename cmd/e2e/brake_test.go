@@ -16,6 +16,7 @@ import (
 // TestBrake has a script on a peer encrypt a share of 600 files, each in place, or as a new file with the old one removed, or all
 // in one command. It is stopped soon, and one command makes it as if it had not been.
 func TestBrake(t *testing.T) {
+	t.Parallel()
 	const files = 600
 	name := func(i int) string { return fmt.Sprintf("d%d/f%03d.txt", i%7, i) }
 	for _, c := range []struct {
@@ -34,6 +35,7 @@ func TestBrake(t *testing.T) {
 		{"all at once", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			all, _ := nodes(t, lantest.Options{Hosts: 3})
 			owner, client, reader, dir, good := all[0], all[1], all[2], ram(t), ram(t)
 			for i := range files {

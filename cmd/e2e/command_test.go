@@ -89,6 +89,18 @@ func TestExitStatus(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPulledCable: who asks a peer that is not there any more is told so.
+func TestPulledCable(t *testing.T) {
+	t.Parallel()
+	all, _ := nodes(t, lantest.Options{Hosts: 2})
+	docs := filepath.Join(all[0].Home, "docs")
+	write(t, filepath.Join(docs, "f"), "text")
+	all[0].start("--share", docs)
+	all[1].start()
+	fullView(t, quick, all...)
+	all[1].ok(quick, "cat", "//h1/docs/f")
 	all[0].Unplug(0)
 	r := all[1].run(slow, "cat", "//h1/docs/f")
 	if r.Status != 5 && r.Status != 3 || r.Took > 30*time.Second {

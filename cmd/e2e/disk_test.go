@@ -20,6 +20,7 @@ import (
 // TestFullDisk has a share on a disk of 64 MiB that gets full, read-only, and holds what peerd may not touch. Each time the error
 // is clear, nothing is lost, and the other share works on.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	const disk, reserve = 64 << 20, (64 << 20) / 20
 	lantest.Need(t, "setpriv")
 	dir, safe := ram(t), ram(t)

@@ -73,14 +73,19 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// program is the peerd under test: built once, with the race detector if PEERD_E2E_RACE=1; or the one that
+// program is the peerd under test: built once, as a release is, or with the race detector if PEERD_E2E_RACE=1; or the one that
 // PEERD_E2E_BINARY names, to try a release.
 var program = sync.OnceValues(func() (string, error) {
 	if name := os.Getenv("PEERD_E2E_BINARY"); name != "" {
 		return filepath.Abs(name)
 	}
-	race := "-race=" + strconv.FormatBool(os.Getenv("PEERD_E2E_RACE") == "1")
-	if out, err := exec.Command("go", "build", race, "-o", filepath.Join(scratch, "peerd"), "../peerd").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(scratch, "peerd"), "../peerd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if os.Getenv("PEERD_E2E_RACE") == "1" {
+		build = exec.Command("go", "build", "-race", "-o", filepath.Join(scratch, "peerd"), "../peerd")
+		build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w: %s", err, out)
 	}
 	return filepath.Join(scratch, "peerd"), nil

@@ -14,7 +14,7 @@ import (
 func TestFifty(t *testing.T) {
 	const (
 		count = 50
-		idle  = 20 * time.Second
+		idle  = 5 * time.Second // a longer while is TestHundred's
 		mib   = 1 << 20
 	)
 	all, l := nodes(t, lantest.Options{Hosts: count})

@@ -163,6 +163,7 @@ func waitDelivered(t testing.TB, n *node) {
 
 // TestMountRefused: what can't be mounted says so, with the exit status that tells why.
 func TestMountRefused(t *testing.T) {
+	t.Parallel()
 	owner, guests, _ := shared(t, 1)
 	guest := guests[0]
 	safe, home := filepath.Join(owner.Home, "safe"), guest.Home
@@ -220,6 +221,7 @@ func TestMountRefused(t *testing.T) {
 
 // TestMountPersist: a daemon that dies leaves nothing that hangs, and what persists is back, be its owner there or not.
 func TestMountPersist(t *testing.T) {
+	t.Parallel()
 	owner, guests, dir := shared(t, 1)
 	guest := guests[0]
 	write(t, filepath.Join(dir, "f"), "text")

@@ -152,6 +152,7 @@ func TestRevocation(t *testing.T) {
 
 // TestRevokedAtSeed takes a right away from one who hears of the owner no more, and fetches from another who has the file.
 func TestRevokedAtSeed(t *testing.T) {
+	t.Parallel()
 	const size = 200 << 20
 	dir, want := big(t, size)
 	all, _ := nodes(t, lantest.Options{Hosts: 3})
@@ -201,6 +202,7 @@ func TestRevokedAtSeed(t *testing.T) {
 
 // TestOldRegistry puts an old registry.json back: what was taken away since stays away.
 func TestOldRegistry(t *testing.T) {
+	t.Parallel()
 	dir := ram(t)
 	write(t, filepath.Join(dir, "f"), "text")
 	all, _ := nodes(t, lantest.Options{Hosts: 3})

@@ -17,6 +17,7 @@ import (
 
 // TestDevices allows, denies and blocks single peers, in the midst of copies and over restarts, and puts an older registry back.
 func TestDevices(t *testing.T) {
+	t.Parallel()
 	const size = 48 << 20
 	all, _ := nodes(t, lantest.Options{Hosts: 4, Rate: "50mbit"})
 	owner, friend, other, guest := all[0], all[1], all[2], all[3]

@@ -94,6 +94,7 @@ func TestNoDHT(t *testing.T) {
 
 // TestRelay has a router that lets nothing through between two subnets but for one host, which relays.
 func TestRelay(t *testing.T) {
+	t.Parallel()
 	all, _, router := subnets(t, 2, lantest.Options{})
 	relay := all[0]
 	router.Between(relay.Addr(0), netip.MustParseAddr("fd00:1::1"))

@@ -159,6 +159,7 @@ func TestSwarm(t *testing.T) {
 
 // TestOwnerAway takes the owner away while nobody has all of a file, and brings it back.
 func TestOwnerAway(t *testing.T) {
+	t.Parallel()
 	const size = 32 << 20
 	dir, want := big(t, size)
 	all := crowd(t, dir, lantest.Options{Hosts: 3, Rate: "100mbit"})
@@ -200,6 +201,7 @@ func TestOwnerAway(t *testing.T) {
 
 // TestSeedChanged has the user of a seed change copies that others would fetch from it. They get the owner's bytes.
 func TestSeedChanged(t *testing.T) {
+	t.Parallel()
 	const size = 8 << 20
 	dir, _ := big(t, size)
 	all := crowd(t, dir, lantest.Options{Hosts: 3})

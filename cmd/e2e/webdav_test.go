@@ -26,6 +26,7 @@ func (n *node) webdav(args ...string) (w control.Webdav, p *lantest.Process) {
 
 // TestWebdav asks for what a peer shares as curl does, on this computer and from another.
 func TestWebdav(t *testing.T) {
+	t.Parallel()
 	lantest.Need(t, "curl")
 	owner, guests, dir := shared(t, 1)
 	guest := guests[0]

@@ -25,10 +25,12 @@ type wrote struct {
 // TestWriters has two and ten peers write the same paths at once. What was acknowledged exists afterwards, as the file, as an
 // old version, or as a conflict copy. PEERD_E2E_ROUNDS is how many times they do.
 func TestWriters(t *testing.T) {
+	t.Parallel()
 	rounds := number(t, "PEERD_E2E_ROUNDS", 30)
 	paths := max(rounds/7, 5) // few enough to be written again, and too many for one to have more versions than are kept
 	for _, writers := range []int{2, 10} {
 		t.Run(fmt.Sprint(writers), func(t *testing.T) {
+			t.Parallel()
 			all, _ := nodes(t, lantest.Options{Hosts: 1 + writers})
 			owner, dir := all[0], ram(t)
 			workshop(t, dir, all...)
