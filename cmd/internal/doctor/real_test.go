@@ -5,6 +5,7 @@ package doctor
 import (
 	"encoding/json"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,9 @@ type sick struct {
 
 // build builds the program once for all tests that want it.
 var build = sync.OnceValues(func() ([]byte, error) {
-	return exec.Command("go", "build", "-o", realProgram, "../../peerd").CombinedOutput()
+	cmd := exec.Command("go", "build", "-trimpath", "-o", realProgram, "../../peerd") // as a release is: other steps have compiled it already
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return cmd.CombinedOutput()
 })
 
 func hosts(t *testing.T, n int) []sick {
