@@ -157,7 +157,7 @@ func (g *gate) Write(b []byte) (int, error) {
 // the other right is not disturbed.
 func TestNewPasswordEndsTransfers(t *testing.T) {
 	const size = 8 << 30
-	const small = 192 << 20 // more than is ever on its way
+	const small = 96 << 20 // more than is ever on its way
 	berta := start(t, "berta")
 	dir := berta.offer("docs", nil, byPassword)
 	sparse(t, filepath.Join(dir, "big"), size)

@@ -116,7 +116,7 @@ func TestAllow(t *testing.T) {
 
 // TestDeny: one device is cut off in the midst of a file and refused whatever it knows; another goes on, and stays logged in.
 func TestDeny(t *testing.T) {
-	const size = 192 << 20 // more than is ever on its way
+	const size = 96 << 20 // more than is ever on its way
 	berta := start(t, "berta")
 	dir := berta.offer("docs", map[string]string{"plan": "x"}, byPassword)
 	berta.offer("open", map[string]string{"plan": "x"}, open)
