@@ -4,10 +4,12 @@ package e2e
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,12 @@ import (
 	"time"
 
 	"github.com/peerd/peerd/cmd/internal/lantest"
+)
+
+// What of the comparison of mounts is run: the mounters and rows whose names fit.
+var (
+	onlyMounter = flag.String("mounter", "", "regexp of the mounters that BenchmarkMount compares; all if empty")
+	onlyRow     = flag.String("row", "", "regexp of the rows that BenchmarkMount measures; all if empty")
 )
 
 // mounter is a program that mounts a folder of the rig's server at its client.
@@ -203,6 +211,9 @@ func compareMounts(b *testing.B, title string, delay time.Duration) {
 	r.prepareMounts(b, *runs)
 	var all []mounter
 	for _, m := range mounters() {
+		if !fits(b, *onlyMounter, m.name) {
+			continue
+		}
 		if !installed(m.needs) {
 			b.Logf("%s is left out: not installed", m.name)
 			continue
@@ -210,7 +221,7 @@ func compareMounts(b *testing.B, title string, delay time.Duration) {
 		m.serve(r)
 		all = append(all, m)
 	}
-	jobs := mountJobs()
+	jobs := slices.DeleteFunc(mountJobs(), func(j job) bool { return !fits(b, *onlyRow, j.name) })
 	figures := make(map[string][]float64) // by mounter and job
 	for round := range *runs {
 		for _, m := range all {
@@ -240,6 +251,16 @@ func compareMounts(b *testing.B, title string, delay time.Duration) {
 	printMountFigures(title, all, jobs, figures)
 }
 
+// fits reports whether a name is one that was asked for.
+func fits(b *testing.B, asked, name string) bool {
+	b.Helper()
+	ok, err := regexp.MatchString(asked, name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return ok
+}
+
 // job runs one job and gives its figure, or why there is none.
 func (r *rig) job(j job, dir string, round int) (figure float64, why string) {
 	run := func(h *lantest.Host, line string) lantest.Result {
@@ -247,7 +268,7 @@ func (r *rig) job(j job, dir string, round int) (figure float64, why string) {
 		cmd.Env = append(cmd.Env, "M="+dir, "W="+r.work, "S="+r.src, fmt.Sprint("N=", round))
 		return h.Run(slow, cmd)
 	}
-	if strings.HasSuffix(j.name, "second") {
+	if strings.HasSuffix(j.name, "second") || strings.HasSuffix(j.name, "warm") && *onlyRow != "" {
 		run(r.client, j.line)
 	}
 	began := time.Now()
