@@ -189,3 +189,92 @@ func TestGoneListener(t *testing.T) {
 	resp.Body.Close()
 	c.want("HEAD", "1", nil, "", 200) // and the server's end, which the test waits for, is not kept up
 }
+
+// TestOneShareOnly holds that who was given one share reaches no other, however it is asked for, nor learns that there is one.
+func TestOneShareOnly(t *testing.T) {
+	w := vfstest.NewWorld()
+	anna := w.Add("anna")
+	docs, secret := anna.Share("docs", share.Full), anna.Share("secret", share.Full)
+	other := w.Add("berta").Share("docs", share.Full)
+	docs.Write("f", []byte("plain"))
+	secret.Write("f", []byte("hidden"))
+	other.Write("f", []byte("hidden"))
+	fs := vfstest.Running(t, w)
+	listen := func(root ...string) client {
+		return client{t, serve(t, fs, "127.0.0.1:0", webdav.ServeOptions{Options: webdav.Options{Root: root}})}
+	}
+	c, its := listen("anna", "docs"), listen("anna", "secret")
+	its.want("GET", "f", nil, "", 200)
+	before := secret.Calls("open")
+	token := func(c client) string { return c.base[strings.Index(c.base, "/m/")+3 : len(c.base)-1] }
+	for _, path := range []string{
+		"BASE/../secret/f", "BASE/..%2fsecret/f", "BASE/%2e%2e/secret/f", "BASE/%2e%2e%2fsecret%2ff", "BASE/..\\secret\\f", "BASE/..;/secret/f", "BASE//anna/secret/f",
+		"BASE/anna/secret/f", "BASE/secret/f", "/anna/secret/f", "/m//anna/secret/f", "/m/" + token(its) + "/f", "/m/" + token(its) + "/../" + token(c) + "/f2",
+		"BASE/../../m/" + token(its) + "/f", its.base + "f", "BASE/../../berta/docs/f", "BASE/\x2e\x2e/secret/f", "BASE/%252e%252e/secret/f", "BASE/f/../../secret/f",
+	} {
+		for _, method := range []string{"GET", "HEAD", "PROPFIND", "PUT", "DELETE", "MKCOL", "PROPPATCH", "LOCK", "COPY", "MOVE"} {
+			if code := raw(t, c, method, path, "Depth: 0\r\nDestination: "+c.base+"n\r\n"); code < 400 {
+				if method == "PUT" || method == "MKCOL" {
+					continue // a name of docs' own, looked at below
+				}
+				t.Errorf("%s %s: status %d", method, path, code)
+			}
+		}
+		to := strings.Replace(path, "BASE/", c.base, 1)
+		for _, method := range []string{"COPY", "MOVE"} {
+			raw(t, c, method, "BASE/f", "Overwrite: T\r\nDestination: "+to+"\r\n")
+		}
+		raw(t, c, "PUT", "BASE/f", "If: <"+to+"> ([\"x\"])\r\n")
+	}
+	for _, s := range []*vfstest.Share{secret, other} {
+		if b, _ := s.Read("f"); string(b) != "hidden" || !slices.Equal(s.Paths(), []string{"f"}) {
+			t.Errorf("another share has %q, and %q", s.Paths(), b)
+		}
+	}
+	if secret.Calls("open") != before || other.Calls("open") != 0 {
+		t.Error("another share was read")
+	}
+	for _, method := range []string{"GET", "PROPFIND"} {
+		a := c.do(method, "", head{"Depth": "1"}, "")
+		if a.code > 207 || strings.Contains(a.body, "secret") || strings.Contains(a.body, "berta") || strings.Contains(a.body, token(its)) {
+			t.Errorf("%s: status %d %s", method, a.code, a.body)
+		}
+	}
+}
+
+// TestFloods holds that one request costs no more than one should.
+func TestFloods(t *testing.T) {
+	s, c := folder(t, share.Full)
+	s.Write("f", noise(5<<20))
+	var ranges strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&ranges, ",%d-%d", i*5000, i*5000)
+	}
+	if a := c.do("GET", "f", head{"Range": "bytes=" + ranges.String()[1:]}, ""); a.code != 200 || len(a.body) != 5<<20 {
+		t.Errorf("a thousand ranges: status %d, %d bytes", a.code, len(a.body))
+	}
+	if code := raw(t, c, "GET", "BASE/f", "X: "+strings.Repeat("x", 100_000)+"\r\n"); code != 431 {
+		t.Errorf("a header of 100 kB: status %d", code)
+	}
+	if a := c.do("PROPFIND", "", head{"Depth": "0"}, `<propfind xmlns="DAV:"><prop>`+strings.Repeat("<x/>", 1000)+"</prop></propfind>"); a.code != 413 {
+		t.Errorf("a thousand properties: status %d", a.code)
+	}
+	for _, method := range []string{"PROPFIND", "PROPPATCH", "LOCK"} {
+		a, err := c.try(method, "f", head{"Depth": "0"}, strings.NewReader(strings.Repeat(" ", 20<<20)))
+		if err == nil && a.code != 413 { // or the connection is cut while it is still sent
+			t.Errorf("%s of 20 MiB: status %d", method, a.code)
+		}
+	}
+	owner := strings.Replace(fmt.Sprintf(lockBody, "shared"), "</D:lockinfo>", "<D:owner>"+strings.Repeat("x", 10_000)+"</D:owner></D:lockinfo>", 1)
+	if a := c.do("LOCK", "f", nil, owner); a.code != 413 {
+		t.Errorf("a lock with an owner of 10 kB: status %d", a.code)
+	}
+	codes := map[int]int{}
+	for range 50 {
+		codes[c.do("LOCK", "f", nil, fmt.Sprintf(lockBody, "shared")).code]++
+	}
+	if codes[200] != 16 || codes[503] != 34 {
+		t.Errorf("fifty locks: %v", codes)
+	}
+	c.want("GET", "f", nil, "", 200)
+}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/peerd/peerd/peer"
@@ -22,6 +21,7 @@ const (
 	idleTimeout   = 5 * time.Minute
 	maxHeader     = 64 << 10 // bytes; a client may hold many locks
 	maxConns      = 512
+	maxConnsFrom  = 64 // of them from one other computer, so that it can't take all
 	stopTimeout   = 5 * time.Second
 )
 
@@ -79,7 +79,7 @@ func Serve(ctx context.Context, l net.Listener, fs *vfs.FS, o ServeOptions) erro
 	g.Local = ok && tcp.IP.IsLoopback()
 	o.Options.Prefix = g.Prefix()
 	srv := &http.Server{
-		Handler:           guard.New(New(fs, o.Options), g),
+		Handler:           patient(guard.New(New(fs, o.Options), g)),
 		TLSConfig:         o.TLS,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -97,7 +97,7 @@ func Serve(ctx context.Context, l net.Listener, fs *vfs.FS, o ServeOptions) erro
 		}
 	})
 	var err error
-	if l = newLimited(l, maxConns); o.TLS != nil {
+	if l = newLimited(l, maxConns, maxConnsFrom); o.TLS != nil {
 		err = srv.ServeTLS(l, "", "")
 	} else {
 		err = srv.Serve(l)
@@ -108,46 +108,4 @@ func Serve(ctx context.Context, l net.Listener, fs *vfs.FS, o ServeOptions) erro
 	}
 	<-stopped
 	return nil
-}
-
-// limited is a listener that accepts only when fewer than a number of its connections are open.
-type limited struct {
-	net.Listener
-	free   chan struct{}
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newLimited(l net.Listener, n int) *limited {
-	return &limited{Listener: l, free: make(chan struct{}, n), closed: make(chan struct{})}
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.free <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.free
-		return nil, err
-	}
-	return &limitedConn{Conn: c, l: l}, nil
-}
-
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-type limitedConn struct {
-	net.Conn
-	l    *limited
-	once sync.Once
-}
-
-func (c *limitedConn) Close() error {
-	c.once.Do(func() { <-c.l.free })
-	return c.Conn.Close()
 }

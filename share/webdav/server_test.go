@@ -154,6 +154,11 @@ func TestServeOnLoopback(t *testing.T) {
 		{"foreign page writes", "PUT", head{"Origin": "http://evil.example"}, 403},
 		{"foreign page deletes", "DELETE", head{"Origin": "null"}, 403},
 		{"foreign page embeds", "GET", head{"Sec-Fetch-Site": "cross-site"}, 403},
+		{"form of a foreign page", "POST", head{"Origin": "http://evil.example", "Content-Type": "application/x-www-form-urlencoded"}, 403},
+		{"form of a foreign page that hides itself", "POST", head{"Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}, 403},
+		{"form of an old browser", "POST", head{"Content-Type": "multipart/form-data; boundary=x"}, 405},
+		{"form that claims to be a PUT", "POST", head{"Content-Type": "text/plain", "X-Http-Method-Override": "PUT"}, 405},
+		{"link of a foreign page", "GET", head{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403},
 		{"foreign page asks first", "OPTIONS", head{"Origin": "http://evil.example", "Access-Control-Request-Method": "PUT"}, 403},
 	} {
 		if a := c.do(x.method, "f", x.h, "changed"); a.code != x.want || a.header.Get("Access-Control-Allow-Origin") != "" || strings.Contains(a.body, "old") {

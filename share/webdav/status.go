@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"time"
+	"strings"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share/vfs"
@@ -80,7 +79,7 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if s.code == http.StatusInternalServerError {
 		level = h.o.Log.Warn
 	}
-	level("webdav: refused", "method", r.Method, "path", r.URL.Path, "status", s.code, "err", err)
+	level("webdav: refused", "method", r.Method, "path", strings.TrimPrefix(r.URL.Path, h.o.Prefix), "status", s.code, "err", err)
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "no-store")
@@ -114,31 +113,3 @@ func (h *handler) statusFor(err error) status {
 	}
 	return status{code: statusOf(err), err: err}
 }
-
-// patientBody is a body whose sender may pause for bodyPatience, not longer, and not when the request is over.
-type patientBody struct {
-	ctx      context.Context
-	body     io.ReadCloser
-	deadline func(time.Time) error
-	ended    bool
-}
-
-func (p *patientBody) Read(b []byte) (int, error) {
-	if !p.ended {
-		_ = p.deadline(time.Now().Add(bodyPatience)) // what can't be bounded in time is bounded otherwise
-	}
-	if err := p.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := p.body.Read(b)
-	if err != nil && !p.ended {
-		p.ended = true
-		_ = p.deadline(time.Time{}) // the connection is read on, to learn whether the client went away
-	}
-	return n, err
-}
-
-// hurry ends a Read that waits.
-func (p *patientBody) hurry() { _ = p.deadline(time.Unix(1, 0)) }
-
-func (p *patientBody) Close() error { return p.body.Close() }

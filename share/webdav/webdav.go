@@ -29,8 +29,6 @@ import (
 const (
 	maxLocks = 4096
 	maxURL   = 16 << 10 // bytes of an escaped path
-	// bodyPatience is how long a client may send nothing of a body that it has begun.
-	bodyPatience = time.Minute
 )
 
 // Options of a handler.
@@ -66,9 +64,6 @@ type request struct {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	b := &patientBody{ctx: r.Context(), body: r.Body, deadline: http.NewResponseController(w).SetReadDeadline}
-	defer context.AfterFunc(r.Context(), b.hurry)()
-	r.Body = b
 	if err := h.serve(w, r); err != nil {
 		h.refuse(w, r, err)
 	}

@@ -20,7 +20,8 @@ const (
 	MaxBytes = 64 << 10
 	maxDepth = 32
 	maxProps = 500
-	maxValue = 16 << 10 // bytes of a property's value, and of a lock's owner
+	maxValue = 16 << 10 // bytes of a property's value
+	maxOwner = 2 << 10  // bytes of a lock's owner, who is told of with everything that is locked
 )
 
 // ErrTooLarge is the error of a body that passes a limit; others are no XML, or not what was expected.
@@ -271,18 +272,18 @@ func isLang(a xml.Attr) bool {
 func (e element) whole(lang string) ([]byte, error) {
 	var b bytes.Buffer
 	e.write(&b, lang)
-	return bounded(b.Bytes())
+	return bounded(b.Bytes(), maxValue)
 }
 
 // content writes what an element holds.
 func (e element) content() ([]byte, error) {
 	var b bytes.Buffer
 	e.writeContent(&b)
-	return bounded(b.Bytes())
+	return bounded(b.Bytes(), maxOwner)
 }
 
-func bounded(b []byte) ([]byte, error) {
-	if len(b) > maxValue {
+func bounded(b []byte, limit int) ([]byte, error) {
+	if len(b) > limit {
 		return nil, ErrTooLarge
 	}
 	return b, nil

@@ -66,6 +66,10 @@ func ETag(a vfs.Attr) string {
 	return `"` + a.Tag + `"`
 }
 
+// maxRanges is how many parts of a file one request may ask for; who asks for more is sent all of it. A part of one byte may cost
+// its owner a whole piece.
+const maxRanges = 32
+
 // file sends the version of a file that a tells of. The error is ErrMoved if it is another one already.
 func (h *Handler) file(w http.ResponseWriter, r *http.Request, name string, a vfs.Attr) (err error) {
 	header := w.Header()
@@ -83,6 +87,9 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, name string, a vf
 	}
 	content := &content{ctx: r.Context(), fs: h.FS, attr: a}
 	late := &lateHeader{ResponseWriter: w}
+	if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
+		r.Header.Del("Range")
+	}
 	http.ServeContent(late, r, name, a.ModTime, content)
 	if err = content.close(); err == nil {
 		late.send()

@@ -130,7 +130,7 @@ func (g *guard) token(r *http.Request) bool {
 // password checks the Basic credentials of a request, and answers it if they don't hold.
 func (g *guard) password(w http.ResponseWriter, r *http.Request) bool {
 	user, password, given := r.BasicAuth()
-	from := address(r)
+	from := Address(r.RemoteAddr)
 	if given {
 		// Both are compared, whatever the first says, so that the time tells nothing.
 		right := equal(password, g.o.Password)
@@ -156,9 +156,9 @@ func equal(a, b string) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-// address is whom guesses are charged to: an IPv4 address, or the /64 of an IPv6 one, of which a host has all.
-func address(r *http.Request) netip.Prefix {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+// Address is whom what comes from IP:PORT is charged to: an IPv4 address, or the /64 of an IPv6 one, of which a host has all.
+func Address(remote string) netip.Prefix {
+	ap, err := netip.ParseAddrPort(remote)
 	if err != nil {
 		return netip.Prefix{}
 	}

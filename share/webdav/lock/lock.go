@@ -32,6 +32,13 @@ type Held struct{ By Lock }
 
 func (h *Held) Error() string { return "it is locked" }
 
+// Limits beside the number of locks: of shared ones at one place, each of which is told of with all that lies below, and of the
+// bytes that they take, of which clients give most.
+const (
+	maxShared = 16
+	maxBytes  = 4 << 20
+)
+
 // Table holds the locks of one tree. It is safe for concurrent use.
 type Table struct {
 	limit int
@@ -39,10 +46,14 @@ type Table struct {
 	mu     sync.Mutex
 	byRoot map[string][]Lock // by the joined path
 	count  int
+	bytes  int
 }
 
 // NewTable makes a table that holds at most limit locks.
 func NewTable(limit int) *Table { return &Table{limit: limit, byRoot: map[string][]Lock{}} }
+
+// size is about how many bytes a lock takes.
+func (l Lock) size() int { return len(key(l.Root)) + len(l.Token) + len(l.Owner) + 256 }
 
 // key joins a path; no component holds a slash. It ends in one, so that a key is the beginning of those below it, and of no other.
 func key(path []string) string {
@@ -66,13 +77,14 @@ func (t *Table) Add(now time.Time, l Lock) (Lock, error) {
 			return Lock{}, &Held{By: other}
 		}
 	}
-	if t.count >= t.limit {
+	k := key(l.Root)
+	if t.count >= t.limit || len(t.byRoot[k]) >= maxShared || t.bytes+l.size() > maxBytes {
 		return Lock{}, ErrFull
 	}
 	l.Expires = now.Add(l.Timeout)
-	k := key(l.Root)
 	t.byRoot[k] = append(t.byRoot[k], l)
 	t.count++
+	t.bytes += l.size()
 	return l, nil
 }
 
@@ -182,7 +194,13 @@ func (t *Table) expire(now time.Time) {
 
 // keepLocked removes the locks of a place that are not to be kept.
 func (t *Table) keepLocked(k string, keep func(Lock) bool) {
-	left := slices.DeleteFunc(t.byRoot[k], func(l Lock) bool { return !keep(l) })
+	left := slices.DeleteFunc(t.byRoot[k], func(l Lock) bool {
+		if keep(l) {
+			return false
+		}
+		t.bytes -= l.size()
+		return true
+	})
 	t.count -= len(t.byRoot[k]) - len(left)
 	t.byRoot[k] = left
 	if len(left) == 0 {

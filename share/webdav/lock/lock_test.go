@@ -162,6 +162,28 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// TestFloods holds that neither what is told of one place nor what is kept grows with what clients ask for.
+func TestFloods(t *testing.T) {
+	table := NewTable(1 << 20)
+	for i := range maxShared {
+		add(t, table, fmt.Sprint(i), "a", true, true)
+	}
+	if _, err := table.Add(now, Lock{Token: "x", Root: path("a"), Shared: true, Timeout: time.Minute}); !errors.Is(err, ErrFull) {
+		t.Errorf("one shared lock more than %d at one place: %v", maxShared, err)
+	}
+	n, err := 0, error(nil)
+	for ; err == nil && n < 10_000; n++ {
+		_, err = table.Add(now, Lock{Token: "x", Root: path(fmt.Sprint("b", n)), Owner: make([]byte, 2048), Timeout: time.Minute})
+	}
+	if !errors.Is(err, ErrFull) || n*2048 > maxBytes {
+		t.Errorf("%d locks with 2 KiB each: %v", n, err)
+	}
+	table.Drop(nil, true)
+	if table.bytes != 0 || table.count != 0 {
+		t.Errorf("without locks there are %d bytes of %d", table.bytes, table.count)
+	}
+}
+
 func TestParseIf(t *testing.T) {
 	long := "(" + strings.Repeat("<t> ", maxConds) + ")"
 	for _, c := range []struct {
