@@ -60,6 +60,27 @@ func TestWebdav(t *testing.T) {
 	vanishes(t, "the owner", filepath.Join(dir, "docs", "mine.txt"))
 	is("a guess", curl(guest, strings.Replace(w.URL, "/m/", "/m/x", 1)), "404", "")
 	is("another host's name", curl(guest, "-H", "Host: evil.example", w.URL), "421", "")
+	// Who was given one share gets no other.
+	hidden := ram(t)
+	write(t, filepath.Join(hidden, "f"), "hidden")
+	owner.open(hidden, "hidden")
+	guest.knows("//h1/hidden")
+	its, _ := guest.webdav("//h1/hidden")
+	is("its own share", curl(guest, its.URL+"f"), "200", "hidden")
+	server, token := w.URL[:strings.Index(w.URL, "/m/")], its.URL[strings.Index(its.URL, "/m/"):]
+	for _, url := range []string{w.URL + "../hidden/f", w.URL + "%2e%2e/hidden/f", w.URL + "..%2fhidden%2ff", w.URL + "hidden/f", server + token + "f", server + "/h1/hidden/f"} {
+		if r := curl(guest, "--path-as-is", url); strings.Contains(r.Stdout, "hidden\n") || !strings.Contains(r.Stdout, "\n4") {
+			t.Errorf("%s: %s", url, r.Stdout)
+		}
+	}
+	for _, to := range []string{its.URL + "taken", w.URL + "../hidden/taken", "/m/x/taken"} {
+		if r := curl(guest, "--path-as-is", "-X", "COPY", "-H", "Destination: "+to, w.URL+"docs/file.txt"); !strings.HasSuffix(r.Stdout, "400") && !strings.HasSuffix(r.Stdout, "502") {
+			t.Errorf("a copy to %s: %s", to, r.Stdout)
+		}
+	}
+	if got := names(t, hidden); len(got) != 1 {
+		t.Errorf("the other share has %q", got)
+	}
 	if status := serving.Stop(); status != 0 && status != 130 {
 		t.Errorf("it ends with status %d\n%s", status, serving.Output())
 	}

@@ -1,62 +1,49 @@
-//go:build unix
+//go:build linux
 
-package webdav_test
+package e2e
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
 	"testing"
-	"time"
 
-	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/cmd/internal/lantest"
 )
 
 // browser is a headless Chromium, spoken to through a pipe by its DevTools protocol.
 type browser struct {
-	t    *testing.T
+	t    testing.TB
 	to   io.Writer
 	from *bufio.Reader
 	last int
 }
 
-func newBrowser(t *testing.T) *browser {
-	t.Helper()
-	need(t, "chromium")
-	dir := t.TempDir()
+// browser starts one on a host.
+func (n *node) browser() *browser {
+	n.t.Helper()
+	lantest.Need(n.t, "chromium")
 	theirIn, ourOut, err := os.Pipe()
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
 	ourIn, theirOut, err := os.Pipe()
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	cmd := exec.CommandContext(ctx, "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio", "--no-first-run",
-		"--disable-extensions", "--disable-background-networking", "--remote-debugging-pipe", "--user-data-dir="+dir, "about:blank")
-	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_RUNTIME_DIR="+dir, "DBUS_SESSION_BUS_ADDRESS=disabled:")
+	cmd := n.Command("timeout", "-s", "KILL", "100", "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio",
+		"--no-first-run", "--disable-extensions", "--disable-background-networking", "--remote-debugging-pipe", "--user-data-dir="+n.Home+"/chromium", "about:blank")
+	cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR="+n.Home, "DBUS_SESSION_BUS_ADDRESS=disabled:")
 	cmd.ExtraFiles = []*os.File{theirIn, theirOut} // 3 and 4, as Chromium wants them
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	n.Host.Start(cmd)
 	theirIn.Close()
 	theirOut.Close()
-	t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait() // it was killed
+	n.t.Cleanup(func() {
 		ourOut.Close()
 		ourIn.Close()
 	})
-	return &browser{t: t, to: ourOut, from: bufio.NewReader(ourIn)}
+	return &browser{t: n.t, to: ourOut, from: bufio.NewReader(ourIn)}
 }
 
 // call calls a method and gives its result; what else Chromium tells is dropped.
@@ -156,55 +143,3 @@ const play = `(async () => {
 	}
 	return {width: v.videoWidth, duration: Math.round(v.duration), got}
 })()`
-
-// TestBrowserPlays holds that a browser shows a folder, and plays a video from it, seeking at once.
-func TestBrowserPlays(t *testing.T) {
-	need(t, "ffmpeg")
-	b := newBrowser(t)
-	s, c := folder(t, share.Full)
-	dir := t.TempDir()
-	// The index of this file lies at its end, as cameras write it; it is padded to 250 kB a second.
-	program(t, dir, "", "ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=5:duration=60",
-		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "10",
-		"-b:v", "2M", "-minrate", "2M", "-maxrate", "2M", "-bufsize", "2M", "-x264-params", "nal-hrd=cbr", "video.mp4")
-	data, err := os.ReadFile(filepath.Join(dir, "video.mp4"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Write("a video.mp4", data)
-	s.Write("page.html", []byte(`<title>sandboxed</title><script>document.title = "ran"; fetch("new", {method: "PUT", body: "x"})</script>`))
-
-	var page struct {
-		Title, Link, Color string
-	}
-	eval := b.open(c.base)
-	eval(`(async () => {
-		while (document.readyState != 'complete' || !document.querySelector('tr.video a')) await new Promise(r => setTimeout(r, 20))
-		const a = document.querySelector('tr.video a')
-		return {title: document.title, link: a.href, color: getComputedStyle(a).textDecorationLine}
-	})()`, &page)
-	if page.Title != "docs" || page.Link != c.base+"a%20video.mp4" || page.Color != "none" {
-		t.Errorf("the page is %+v", page)
-	}
-	var played struct {
-		Width, Duration int
-		Got             []int
-	}
-	eval = b.open(page.Link)
-	eval(`(async () => { while (!document.querySelector('video')) await new Promise(r => setTimeout(r, 20)) })()`, nil)
-	eval(play, &played)
-	if got := fmt.Sprint(played); got != "{320 60 [50 5 30 0]}" {
-		t.Errorf("of %d bytes it played %s", len(data), got)
-	}
-
-	// What lies in a share does not run as a page of this server. There no script runs, so the waiting is done here.
-	eval = b.open(c.base + "page.html")
-	var state, title string
-	for state != "complete" {
-		eval(`document.readyState`, &state)
-	}
-	eval(`document.title`, &title)
-	if title != "sandboxed" || len(s.Paths()) != 2 {
-		t.Errorf("a script of the share ran: %s, %q", title, s.Paths())
-	}
-}
