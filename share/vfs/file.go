@@ -10,6 +10,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/vfs/content"
+	"github.com/peerd/peerd/share/vfs/tree"
 )
 
 // File is an open file. It is safe for concurrent use.
@@ -92,13 +93,24 @@ func (f *FS) openedLocked(b *body, mode Mode) {
 		if b.writers++; b.writers == 1 && !b.overlay {
 			var ctx context.Context
 			ctx, b.lock = context.WithCancel(f.base)
-			f.taskLocked(func() { f.showLock(ctx, b) })
+			n, pt := b.n, b.pt
+			f.taskLocked(func() { f.showLock(ctx, n, pt) })
 		}
 	}
 }
 
-// showLock tells others that somebody here works on a file, if it is open for long enough.
-func (f *FS) showLock(ctx context.Context, b *body) {
+// WorkOn tells others that somebody here works on a file, as it is told of one that is open for writing, until ctx ends. Nobody is
+// kept from anything by it.
+func (f *FS) WorkOn(ctx context.Context, ino Ino) {
+	f.Hold(ino)
+	defer f.Forget(ino, 1)
+	if p, err := f.place(ino); err == nil && p.pt != nil {
+		f.showLock(ctx, p.n, p.pt)
+	}
+}
+
+// showLock tells others that somebody here works on a file, if that lasts for long enough.
+func (f *FS) showLock(ctx context.Context, n *tree.Node, pt *point) {
 	const after = 2 * time.Second
 	t := time.NewTimer(after)
 	defer t.Stop()
@@ -109,10 +121,10 @@ func (f *FS) showLock(ctx context.Context, b *body) {
 	}
 	for ctx.Err() == nil {
 		f.mu.Lock()
-		p, err := f.placeLocked(b.n)
-		there := b.n.Known
+		p, err := f.placeLocked(n)
+		there := n.Known
 		f.mu.Unlock()
-		if r, e := f.enter(ctx, "lock", b.pt); err == nil && e == nil && there {
+		if r, e := f.enter(ctx, "lock", pt); err == nil && e == nil && there {
 			for range r.Lock(ctx, p.path) {
 			}
 		}

@@ -70,27 +70,32 @@ func (h *handler) lock(w http.ResponseWriter, r *request) error {
 	} else if err != nil {
 		return err
 	}
-	if p.exists {
-		return h.locked(w, l, http.StatusOK)
+	code := http.StatusOK
+	if !p.exists {
+		code = http.StatusCreated
+		if p.attr, err = h.makeEmpty(r, p); err != nil {
+			_ = h.locks.Remove(time.Now(), r.path, l.Token) // it was just added
+			return err
+		}
 	}
-	if err := h.makeEmpty(r, p); err != nil {
-		_ = h.locks.Remove(time.Now(), r.path, l.Token) // it was just added
-		return err
+	if !p.attr.Dir {
+		h.show(l, p.attr.Ino)
 	}
-	return h.locked(w, l, http.StatusCreated)
+	return h.locked(w, l, code)
 }
 
 // makeEmpty makes an empty file.
-func (h *handler) makeEmpty(r *request, p place) error {
+func (h *handler) makeEmpty(r *request, p place) (vfs.Attr, error) {
 	f, err := h.fs.Create(r.Context(), p.parent.Ino, p.name, vfs.Mode{Write: true, Exclusive: true})
 	if err != nil {
-		return err
+		return vfs.Attr{}, err
 	}
 	err = f.Flush(r.Context())
+	a := f.Attr()
 	if e := f.Close(); err == nil {
 		err = e
 	}
-	return err
+	return a, err
 }
 
 // locked answers with a lock.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/peerd/peerd/share"
 )
@@ -145,4 +146,26 @@ func TestLockEmpty(t *testing.T) {
 	if m := c.propfind("", "1", ""); strings.Contains(fmt.Sprint(m), "CON") {
 		t.Errorf("%+v", m)
 	}
+}
+
+// TestLocksAreShown holds that who works in the share by another way sees that somebody works on a file, until the lock ends.
+func TestLocksAreShown(t *testing.T) {
+	t.Parallel()
+	s, c := folder(t, share.Full)
+	s.Write("old", []byte("x"))
+	shown := func(name string, want bool) {
+		t.Helper()
+		for began := time.Now(); s.Locked(name) != want; time.Sleep(20 * time.Millisecond) {
+			if time.Since(began) > 20*time.Second {
+				t.Fatalf("%s is shown as locked: %v, want %v", name, !want, want)
+			}
+		}
+	}
+	tokens := map[string]string{"old": c.lock("old", head{"Depth": "0"}, "exclusive"), "new": c.lock("new", head{"Depth": "0", "Timeout": "Second-4"}, "shared")}
+	c.lock("", head{"Depth": "0"}, "shared") // a folder is nothing that one works on
+	shown("old", true)
+	shown("new", true)
+	c.want("UNLOCK", "old", head{"Lock-Token": "<" + tokens["old"] + ">"}, "", 204)
+	shown("old", false)
+	shown("new", false) // its time ends
 }

@@ -78,8 +78,10 @@ func Serve(ctx context.Context, l net.Listener, fs *vfs.FS, o ServeOptions) erro
 	tcp, ok := l.Addr().(*net.TCPAddr)
 	g.Local = ok && tcp.IP.IsLoopback()
 	o.Options.Prefix = g.Prefix()
+	h := newHandler(ctx, fs, o.Options)
+	defer h.showing.tasks.Wait()
 	srv := &http.Server{
-		Handler:           patient(guard.New(New(fs, o.Options), g)),
+		Handler:           guard.Patient(guard.New(h, g)),
 		TLSConfig:         o.TLS,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -97,7 +99,7 @@ func Serve(ctx context.Context, l net.Listener, fs *vfs.FS, o ServeOptions) erro
 		}
 	})
 	var err error
-	if l = newLimited(l, maxConns, maxConnsFrom); o.TLS != nil {
+	if l = guard.Limit(l, maxConns, maxConnsFrom); o.TLS != nil {
 		err = srv.ServeTLS(l, "", "")
 	} else {
 		err = srv.Serve(l)

@@ -36,22 +36,28 @@ type Options struct {
 	Prefix   string   // the path that all paths begin with, escaped, without a slash at its end; may be ""
 	Root     []string // what is shown: nothing, a peer, or a peer and one of its shares
 	ReadOnly bool     // whatever the rights are, nothing can be changed
-	Log      *slog.Logger
+	// Dead are the properties that clients set and that mean nothing here, of all of the tree; nil keeps them for this one.
+	Dead *dead.Properties
+	Log  *slog.Logger
 }
 
-// New makes the handler. It lets in whoever reaches it: see [Serve].
-func New(fs *vfs.FS, o Options) http.Handler {
-	h := &handler{fs: fs, o: o, locks: lock.NewTable(maxLocks), dead: dead.New()}
+// newHandler makes a handler, which lets in whoever reaches it: see [Serve]. What it does by itself ends with ctx.
+func newHandler(ctx context.Context, fs *vfs.FS, o Options) *handler {
+	if o.Dead == nil {
+		o.Dead = dead.New()
+	}
+	h := &handler{fs: fs, o: o, locks: lock.NewTable(maxLocks), dead: o.Dead.At(o.Root...), showing: showing{ctx: ctx}}
 	h.browse = &browse.Handler{FS: fs, Root: o.Root, Href: h.href}
 	return h
 }
 
 type handler struct {
-	fs     *vfs.FS
-	o      Options
-	browse *browse.Handler
-	locks  *lock.Table
-	dead   *dead.Properties
+	fs      *vfs.FS
+	o       Options
+	browse  *browse.Handler
+	locks   *lock.Table
+	dead    dead.Tree
+	showing showing
 	// committing is held, by path, from the last look at the conditions of a change until it is made.
 	committing [64]sync.Mutex
 }

@@ -1,5 +1,5 @@
 // Package dead keeps the properties that clients of WebDAV set and that mean nothing here (RFC 4918, section 4). They are given back as
-// they came, for as long as this runs: clients keep in them what they can do without.
+// they came: file managers keep attributes and labels in them, and what else they can do without.
 package dead
 
 import (
@@ -26,6 +26,7 @@ type Properties struct {
 	bytes  int
 	clock  uint64 // goes on with each use
 	atMost int
+	change uint64 // counts changes
 }
 
 // Property is one, or in [Properties.Patch] a change of one.
@@ -47,13 +48,49 @@ func New() *Properties { return &Properties{of: map[string]*resource{}, atMost: 
 
 func key(path []string) string { return strings.Join(path, "/") + "/" }
 
+// Tree is a part of a tree, with paths below its root.
+type Tree struct {
+	*Properties
+	root []string
+}
+
+// At gives what is below a root.
+func (p *Properties) At(root ...string) Tree { return Tree{p, root} }
+
+// Get is [Properties.Get].
+func (t Tree) Get(path []string) []Property {
+	if t.empty() {
+		return nil // most of the time, and each entry of a folder is asked about
+	}
+	return t.Properties.Get(t.full(path))
+}
+
+// Patch is [Properties.Patch].
+func (t Tree) Patch(path []string, patches []Property) error {
+	return t.Properties.Patch(t.full(path), patches)
+}
+
+// Drop is [Properties.Drop].
+func (t Tree) Drop(path []string) { t.Properties.Drop(t.full(path)) }
+
+// Copy is [Properties.Copy].
+func (t Tree) Copy(from, to []string, deep bool) { t.Properties.Copy(t.full(from), t.full(to), deep) }
+
+// Move is [Properties.Move].
+func (t Tree) Move(from, to []string) { t.Properties.Move(t.full(from), t.full(to)) }
+
+func (t Tree) full(path []string) []string { return slices.Concat(t.root, path) }
+
+func (p *Properties) empty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.of) == 0
+}
+
 // Get gives the properties of a resource, not to be changed.
 func (p *Properties) Get(path []string) []Property {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.of) == 0 {
-		return nil
-	}
 	d := p.of[key(path)]
 	if d == nil {
 		return nil
@@ -124,6 +161,7 @@ func (p *Properties) Move(from, to []string) {
 }
 
 func (p *Properties) setLocked(k string, list []Property) {
+	p.change++
 	if old := p.of[k]; old != nil {
 		p.bytes -= old.bytes
 		delete(p.of, k)

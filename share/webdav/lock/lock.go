@@ -100,6 +100,13 @@ func (t *Table) Refresh(now time.Time, path []string, token string, timeout time
 	return *l, nil
 }
 
+// Has reports whether a lock of a token covers path.
+func (t *Table) Has(now time.Time, path []string, token string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.findLocked(now, path, token) != nil
+}
+
 // Remove ends a lock that covers path. The error is [ErrGone] if there is none of this token.
 func (t *Table) Remove(now time.Time, path []string, token string) error {
 	t.mu.Lock()

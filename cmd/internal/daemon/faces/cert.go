@@ -24,26 +24,31 @@ import (
 )
 
 const (
-	certName  = "webdav.pem" // in the state folder: the key and the certificate
-	certLife  = 5 * 365 * 24 * time.Hour
-	certRenew = 30 * 24 * time.Hour // before its end
+	certName  = "webdav.pem"         // in the state folder: the key and the certificate
+	certLife  = 800 * 24 * time.Hour // Apple's systems trust none that lasts longer than 825 days
+	certRenew = 30 * 24 * time.Hour  // before its end
+	maxNames  = 64                   // addresses in one
 )
 
 // certificate is what listeners that other computers reach show, and its SHA-256 in hex. It is made once and kept, so that who
-// trusted it does so again; a new address of this computer needs a new one.
-func (t *Table) certificate() (tls.Certificate, string, error) {
+// trusted it does so again. One that does not name where it is listened is made anew, with what it did name: a computer that goes
+// between two networks soon has one for both.
+func (t *Table) certificate(at net.Addr) (tls.Certificate, string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	path := filepath.Join(t.cfg.State, certName)
+	path, names := filepath.Join(t.cfg.State, certName), addresses()
 	text, err := os.ReadFile(path)
 	if err == nil {
-		if cert, err := tls.X509KeyPair(text, text); err == nil && time.Until(cert.Leaf.NotAfter) > certRenew && covers(cert.Leaf) {
-			return cert, fingerprint(cert), nil
+		if cert, err := tls.X509KeyPair(text, text); err == nil {
+			if time.Until(cert.Leaf.NotAfter) > certRenew && cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore) <= certLife+time.Hour && covers(cert.Leaf, at) {
+				return cert, fingerprint(cert), nil
+			}
+			names = together(names, cert.Leaf.IPAddresses)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return tls.Certificate{}, "", &peer.Error{Op: "read certificate", Path: path, Kind: peer.Other, Err: err}
 	}
-	if text, err = newCertificate(time.Now(), addresses()); err != nil {
+	if text, err = newCertificate(time.Now(), names); err != nil {
 		return tls.Certificate{}, "", err
 	}
 	cert, err := tls.X509KeyPair(text, text)
@@ -51,6 +56,16 @@ func (t *Table) certificate() (tls.Certificate, string, error) {
 		return cert, "", err
 	}
 	return cert, fingerprint(cert), diskfile.Write(path, text)
+}
+
+// together are the addresses of now, and as many of those of before as have room beside them.
+func together(now, before []net.IP) []net.IP {
+	for _, ip := range before {
+		if len(now) < maxNames && !slices.ContainsFunc(now, ip.Equal) {
+			now = append(now, ip)
+		}
+	}
+	return now
 }
 
 func fingerprint(cert tls.Certificate) string {
@@ -69,14 +84,14 @@ func addresses() (ips []net.IP) {
 	return ips
 }
 
-// covers reports whether a certificate names every IPv4 address of this computer; those of IPv6 change daily.
-func covers(cert *x509.Certificate) bool {
-	for _, ip := range addresses() {
-		if ip.To4() != nil && !slices.ContainsFunc(cert.IPAddresses, ip.Equal) {
-			return false
-		}
+// covers reports whether a certificate names an address to listen at; where that stands for all of this computer's, every IPv4 one:
+// those of IPv6 change daily.
+func covers(cert *x509.Certificate, at net.Addr) bool {
+	named := func(ip net.IP) bool { return slices.ContainsFunc(cert.IPAddresses, ip.Equal) }
+	if tcp, ok := at.(*net.TCPAddr); ok && !tcp.IP.IsUnspecified() {
+		return named(tcp.IP)
 	}
-	return true
+	return !slices.ContainsFunc(addresses(), func(ip net.IP) bool { return ip.To4() != nil && !named(ip) })
 }
 
 // newCertificate makes a key and a certificate for it, as PEM.

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -26,6 +27,7 @@ type served struct {
 	end  context.CancelFunc
 	done chan struct{} // closed once nothing is
 	undo func()        // ends what the system made of it; may be nil
+	why  error         // it is served and not mounted
 }
 
 // close ends it, also for those that are being answered.
@@ -77,14 +79,14 @@ func (t *Table) serve(ctx context.Context, place Place, listen string, readOnly 
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", listen)
 	if err != nil {
-		return nil, &peer.Error{Op: "webdav", Path: listen, Kind: peer.Other, Err: cause(err), Hint: "choose another address with --listen"}
+		return nil, &peer.Error{Op: "webdav", Path: listen, Kind: peer.Other, Err: cause(err), Hint: "choose another address with --listen" + own()}
 	}
-	o := webdav.ServeOptions{Options: webdav.Options{Root: place.Root, ReadOnly: readOnly, Log: t.cfg.Log}}
+	o := webdav.ServeOptions{Options: webdav.Options{Root: place.Root, ReadOnly: readOnly, Dead: t.props.Properties, Log: t.cfg.Log}}
 	s := &served{at: l.Addr().String(), done: make(chan struct{})}
 	if local {
 		o.Token = webdav.NewSecret()
 	} else {
-		cert, sum, err := t.certificate()
+		cert, sum, err := t.certificate(l.Addr())
 		if err != nil {
 			l.Close()
 			return nil, err
@@ -128,6 +130,20 @@ func listenAddr(listen string) (local bool, err error) {
 	return ip.IsLoopback(), nil
 }
 
+// own names the addresses of this computer on its networks, for hints.
+func own() string {
+	var names []string
+	for _, ip := range addresses() {
+		if !ip.IsLoopback() {
+			names = append(names, ip.String())
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "; this computer's are " + strings.Join(names, ", ")
+}
+
 // reachable is an address that others can ask for: one that stands for all of this computer's is the first that is on a network.
 func reachable(a net.Addr) net.Addr {
 	tcp, ok := a.(*net.TCPAddr)
@@ -151,6 +167,9 @@ func (t *Table) serveFolder(ctx context.Context, f *face) (*served, error) {
 	s.Commands = commands(runtime.GOOS, s.Webdav, f.Dir)
 	mount, unmount := native(runtime.GOOS, s.URL, f.Dir)
 	if mount == nil {
+		if runtime.GOOS == "linux" {
+			_ = os.Mkdir(f.Dir, 0o700) // one of the commands mounts on it, and says so if it can't
+		}
 		return s, nil
 	}
 	if out, err := exec.CommandContext(ctx, mount[0], mount[1:]...).CombinedOutput(); err != nil {

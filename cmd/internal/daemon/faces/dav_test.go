@@ -154,7 +154,97 @@ func TestCertificate(t *testing.T) {
 	if err := cert.Leaf.VerifyHostname("10.0.0.1"); err != nil || cert.Leaf.NotAfter.Before(now.Add(certLife-time.Hour)) || cert.Leaf.IsCA {
 		t.Errorf("%v, until %v", err, cert.Leaf.NotAfter)
 	}
+	if d := cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore); d > 825*24*time.Hour {
+		t.Errorf("it lasts for %v: Apple's systems don't trust it", d)
+	}
+	at := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1} }
+	if !covers(cert.Leaf, at("10.0.0.1")) || covers(cert.Leaf, at("10.0.0.2")) {
+		t.Error("it is of use at another address than it names")
+	}
+	if all := together([]net.IP{net.IPv4(10, 0, 0, 2)}, cert.Leaf.IPAddresses); len(all) != 2 || len(together(make([]net.IP, maxNames), all)) != maxNames {
+		t.Errorf("in another network it names %v", all)
+	}
 	if _, err := hex.DecodeString(fingerprint(cert)); err != nil || len(fingerprint(cert)) != 64 {
 		t.Errorf("fingerprint %q", fingerprint(cert))
+	}
+}
+
+// TestCertificateOfNetworks: the certificate that a program came to trust in one network is the same once the computer is back there.
+func TestCertificateOfNetworks(t *testing.T) {
+	tb := table(t, t.TempDir(), newSystem())
+	defer tb.Close()
+	get := func(ip string) string {
+		t.Helper()
+		_, sum, err := tb.certificate(&net.TCPAddr{IP: net.ParseIP(ip)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	home := get("127.0.0.1")
+	if again := get("127.0.0.1"); again != home {
+		t.Error("it is made anew each time")
+	}
+	away, err := newCertificate(time.Now(), []net.IP{net.IPv4(203, 0, 113, 7)}) // as if this computer had that address then
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(tb.cfg.State, certName), away, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	both := get("127.0.0.1")
+	if got := get("203.0.113.7"); got != both {
+		t.Error("one that named the other network's address does no more")
+	}
+}
+
+// TestPropertiesLast: what a file manager keeps beside a file is there after a restart, and for another listener.
+func TestPropertiesLast(t *testing.T) {
+	state := t.TempDir()
+	const body = `<D:propertyupdate xmlns:D="DAV:" xmlns:Z="urn:schemas-microsoft-com:"><D:set><D:prop><Z:Win32FileAttributes>00000022</Z:Win32FileAttributes></D:prop></D:set></D:propertyupdate>`
+	const find = `<propfind xmlns="DAV:" xmlns:Z="urn:schemas-microsoft-com:"><prop><Z:Win32FileAttributes/></prop></propfind>`
+	ask := func(tb *Table, r control.WebdavRequest, method, path, body string) string {
+		t.Helper()
+		for w, err := range tb.Webdav(t.Context(), r) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			q, err := http.NewRequest(method, w.URL+path, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.Header.Set("Depth", "0")
+			q.Close = true
+			res, err := http.DefaultClient.Do(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			text, err := io.ReadAll(res.Body)
+			if err != nil || res.StatusCode != http.StatusMultiStatus {
+				t.Fatalf("%s: %s, %v\n%s", method, res.Status, err, text)
+			}
+			return string(text)
+		}
+		return ""
+	}
+	first := table(t, state, newSystem())
+	ask(first, control.WebdavRequest{}, "PROPPATCH", "anna/docs/f", body)
+	if got := ask(first, control.WebdavRequest{Ref: ref(t, "//anna/docs")}, "PROPFIND", "f", find); !strings.Contains(got, "00000022") {
+		t.Errorf("another listener says %s", got)
+	}
+	first.Close()
+	second := table(t, state, newSystem())
+	if got := ask(second, control.WebdavRequest{}, "PROPFIND", "anna/docs/f", find); !strings.Contains(got, "00000022") {
+		t.Errorf("after a restart it says %s", got)
+	}
+	second.Close()
+	if err := os.WriteFile(filepath.Join(state, propertiesName), []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	third := table(t, state, newSystem()) // which is no reason not to start
+	defer third.Close()
+	if got := ask(third, control.WebdavRequest{}, "PROPFIND", "anna/docs/f", find); strings.Contains(got, "00000022") {
+		t.Errorf("from nothing it knows %s", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -66,6 +67,7 @@ type Table struct {
 	end context.CancelFunc
 
 	tasks sync.WaitGroup
+	props properties
 
 	mu     sync.Mutex
 	mounts map[string]*face // by folder
@@ -89,6 +91,7 @@ func Open(cfg Config) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.props.load(filepath.Join(cfg.State, propertiesName), cfg.Log)
 	for _, k := range kept {
 		f := k.face()
 		if f.place.Peer != "" {
@@ -108,6 +111,7 @@ func (t *Table) Start() {
 			for _, f := range t.waiting() {
 				t.tasks.Go(func() { t.retry(f) })
 			}
+			t.props.save(time.Now().Add(-saveEvery))
 			select {
 			case <-tick.C:
 			case <-t.ctx.Done():
@@ -137,6 +141,7 @@ func (t *Table) Close() {
 	}
 	left.Wait()
 	t.tasks.Wait()
+	t.props.save(time.Now())
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	if err := t.cfg.Tree.Drain(ctx); err != nil {
@@ -181,8 +186,12 @@ func (t *Table) show(ctx context.Context, f *face, away bool) (Folder, *served, 
 	if err == nil || !errors.Is(err, mount.ErrUnavailable) {
 		return folder, nil, err
 	}
-	s, err := t.serveFolder(ctx, f)
-	return nil, s, err
+	s, e := t.serveFolder(ctx, f)
+	if e != nil {
+		return nil, nil, e
+	}
+	s.why = err
+	return nil, s, nil
 }
 
 // shownLocked takes in that a face is there, and looks after it. t.mu is held.
@@ -191,7 +200,7 @@ func (t *Table) shownLocked(f *face, folder Folder, serves *served) {
 	f.State = control.Mounted
 	t.cfg.Note(f.Ref.String(), f.Dir, "mounted", nil)
 	if serves != nil {
-		f.State = control.ViaWebdav
+		f.State, f.Error = control.ViaWebdav, control.FromError(serves.why)
 		f.Webdav = &serves.Webdav
 		return
 	}

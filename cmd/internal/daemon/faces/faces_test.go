@@ -16,6 +16,7 @@ import (
 	"github.com/peerd/peerd/discovery/discoverytest"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/mount"
 	"github.com/peerd/peerd/share/vfs"
 	"github.com/peerd/peerd/share/vfs/vfstest"
@@ -74,7 +75,7 @@ func (s *system) dirs() (all []string) {
 func table(t *testing.T, state string, s *system) *Table {
 	t.Helper()
 	w := vfstest.NewWorld()
-	w.Add("anna")
+	w.Add("anna").Share("docs", share.Full).Write("f", nil)
 	tree, err := vfs.New(w, vfs.Options{Dir: filepath.Join(state, "tree")})
 	if err != nil {
 		t.Fatal(err)
@@ -198,14 +199,18 @@ func TestTable(t *testing.T) {
 // TestNoFUSE: where nothing can be mounted it is served by WebDAV, until it is unmounted.
 func TestNoFUSE(t *testing.T) {
 	s := newSystem()
-	s.refuses = &peer.Error{Err: mount.ErrUnavailable}
+	s.refuses = &peer.Error{Op: "mount", Err: mount.ErrUnavailable, Hint: "install this"}
 	tb := table(t, t.TempDir(), s)
 	defer tb.Close()
-	m := mustMount(t, tb, control.MountRequest{Ref: ref(t, "//anna"), Dir: "/a b"})
+	dir := filepath.Join(t.TempDir(), "a b")
+	m := mustMount(t, tb, control.MountRequest{Ref: ref(t, "//anna"), Dir: dir})
 	if m.State != control.ViaWebdav || m.Webdav == nil || !strings.HasPrefix(m.Webdav.URL, "http://127.0.0.1:") || len(m.Webdav.Commands) == 0 {
 		t.Errorf("%+v", m)
 	}
-	if err := tb.Unmount(t.Context(), "/a b"); err != nil {
+	if err := m.Error.Err(); err == nil || !strings.Contains(err.Error(), "install this") {
+		t.Errorf("it does not say what is missing: %v", err)
+	}
+	if err := tb.Unmount(t.Context(), dir); err != nil {
 		t.Error(err)
 	}
 }

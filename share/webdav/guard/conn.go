@@ -1,4 +1,4 @@
-package webdav
+package guard
 
 import (
 	"context"
@@ -8,16 +8,14 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/peerd/peerd/share/webdav/guard"
 )
 
 // bodyPatience is how long a client may send nothing of a body that it has begun.
 const bodyPatience = time.Minute
 
-// patient bounds how long bodies take that do not go on, be they read by next or not: the server reads some of what is left of one
+// Patient bounds how long bodies take that do not go on, be they read by next or not: the server reads some of what is left of one
 // before it takes the next request, and would do so for ever, also for those that were not let in.
-func patient(next http.Handler) http.Handler {
+func Patient(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b := &patientBody{ctx: r.Context(), body: r.Body, deadline: http.NewResponseController(w).SetReadDeadline}
 		defer context.AfterFunc(r.Context(), b.hurry)()
@@ -60,8 +58,12 @@ func (p *patientBody) hurry() { _ = p.deadline(time.Unix(1, 0)) }
 
 func (p *patientBody) Close() error { return p.body.Close() }
 
-// limited is a listener that accepts only when fewer than a number of its connections are open, and refuses those of an address
-// that has too many. This computer's own programs share one address, and are not counted.
+// Limit makes a listener that accepts only when fewer than all of its connections are open, and refuses those of an address that has
+// each. This computer's own programs share one address, and are not counted.
+func Limit(l net.Listener, all, each int) net.Listener {
+	return &limited{Listener: l, free: make(chan struct{}, all), each: each, closed: make(chan struct{}), from: map[netip.Prefix]int{}}
+}
+
 type limited struct {
 	net.Listener
 	free   chan struct{}
@@ -71,10 +73,6 @@ type limited struct {
 
 	mu   sync.Mutex
 	from map[netip.Prefix]int
-}
-
-func newLimited(l net.Listener, all, each int) *limited {
-	return &limited{Listener: l, free: make(chan struct{}, all), each: each, closed: make(chan struct{}), from: map[netip.Prefix]int{}}
 }
 
 func (l *limited) Accept() (net.Conn, error) {
@@ -91,7 +89,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		}
 		var from netip.Prefix
 		if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-			from = guard.Address(tcp.String())
+			from = Address(tcp.String())
 		}
 		if l.count(from, 1) {
 			return &limitedConn{Conn: c, l: l, from: from}, nil
