@@ -28,8 +28,8 @@ beside it under a name with "conflict" in it. While a peer is away, what was see
 fails with an input/output error, at once or after 20 seconds at most. Only your own programs get in, unless --allow-other lets in
 everybody on this computer, with your rights.
 
-On a system without FUSE the daemon serves the same by WebDAV and mounts that, or says by which command you can. The
-manual tells which errors mean what, and what a mount can't do.
+On a system without FUSE it says what is missing, and the daemon serves the same by WebDAV and mounts that, or says by which
+command you can. The manual tells which errors mean what, and what a mount can't do.
 
 Examples:
   peerd mount //anna/docs ~/docs
@@ -104,7 +104,10 @@ func runMount(ctx context.Context, e *env, req control.MountRequest) error {
 			e.Detail("%s is at %s", mountName(m.Ref), m.Dir)
 			return
 		}
-		e.Note("this system has no FUSE; %s is served by WebDAV", mountName(m.Ref))
+		if err := m.Error.Err(); err != nil {
+			e.Note("%v", err)
+		}
+		e.Note("%s is served by WebDAV instead, until \"peerd umount %s\"", mountName(m.Ref), m.Dir)
 		printWebdav(e, *m.Webdav)
 	})
 }

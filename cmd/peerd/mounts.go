@@ -59,6 +59,9 @@ func printMounts(e *env, list control.MountList) {
 		if err := m.Error.Err(); err != nil {
 			e.Note("%s: %v", m.Dir, err)
 		}
+		if m.Webdav != nil {
+			e.Note("%s is served at %s", mountName(m.Ref), m.Webdav.URL)
+		}
 	}
 	for _, p := range list.Pending {
 		if err := p.Error.Err(); err != nil {

@@ -24,7 +24,7 @@ type Mount struct {
 	Since      Time   `json:"since,omitzero"` // it is in this state
 	// Away says that the peer can't be reached just now. What was seen before may still be read.
 	Away    bool    `json:"away,omitempty"`
-	Error   *Error  `json:"error,omitempty"` // why it waits
+	Error   *Error  `json:"error,omitempty"` // why it waits, or is served and not mounted
 	Pending Pending `json:"pending"`         // of what lies below it
 	Webdav  *Webdav `json:"webdav,omitempty"`
 }

@@ -39,6 +39,7 @@ func (f *Fake) Mount(_ context.Context, req control.MountRequest) (control.Mount
 	if strings.HasPrefix(req.Dir, NoFUSE) {
 		w := served(req.Ref)
 		m.State, m.Webdav = control.ViaWebdav, &w
+		m.Error = control.FromError(&peer.Error{Op: "mount", Err: errors.New("fusermount3 is missing"), Hint: `install the package "fuse3"`})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
