@@ -78,8 +78,8 @@ func Serve(ctx context.Context, l net.Listener, fs *vfs.FS, o ServeOptions) erro
 	tcp, ok := l.Addr().(*net.TCPAddr)
 	g.Local = ok && tcp.IP.IsLoopback()
 	o.Options.Prefix = g.Prefix()
-	h := newHandler(ctx, fs, o.Options)
-	defer h.showing.tasks.Wait()
+	h := newHandler(fs, o.Options)
+	defer h.showing.close()
 	srv := &http.Server{
 		Handler:           guard.Patient(guard.New(h, g)),
 		TLSConfig:         o.TLS,

@@ -3,7 +3,6 @@ package webdav
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/peerd/peerd/share/vfs"
@@ -19,23 +18,52 @@ const (
 
 // showing are the locks that others are told of.
 type showing struct {
-	ctx   context.Context // ends them
-	count atomic.Int32
+	ctx   context.Context // ends with close
+	end   context.CancelFunc
 	tasks sync.WaitGroup
+
+	mu     sync.Mutex
+	count  int
+	closed bool
+}
+
+// close ends all, and waits for that.
+func (s *showing) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.end()
+	s.tasks.Wait()
+}
+
+// begin reports whether there may be one more, and counts it.
+func (s *showing) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.count == maxShown {
+		return false
+	}
+	s.count++
+	s.tasks.Add(1)
+	return true
+}
+
+func (s *showing) done() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count--
+	s.tasks.Done()
 }
 
 // show tells who works in the share by another way that somebody works on a file, for as long as its lock is there. That keeps nobody
 // from anything, as the lock itself does among the clients of this listener.
 func (h *handler) show(l lock.Lock, ino vfs.Ino) {
-	if h.showing.count.Add(1) > maxShown {
-		h.showing.count.Add(-1)
+	if !h.showing.begin() {
 		return
 	}
+	ctx, end := context.WithCancel(h.showing.ctx)
 	h.showing.tasks.Go(func() {
-		defer h.showing.count.Add(-1)
-		ctx, end := context.WithCancel(h.showing.ctx)
 		defer end()
-		h.showing.tasks.Go(func() { h.fs.WorkOn(ctx, ino) })
 		tick := time.NewTicker(lookEvery)
 		defer tick.Stop()
 		for h.locks.Has(time.Now(), l.Root, l.Token) {
@@ -46,4 +74,9 @@ func (h *handler) show(l lock.Lock, ino vfs.Ino) {
 			}
 		}
 	})
+	go func() {
+		defer h.showing.done()
+		h.fs.WorkOn(ctx, ino)
+		end() // it could not
+	}()
 }

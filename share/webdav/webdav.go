@@ -41,12 +41,13 @@ type Options struct {
 	Log  *slog.Logger
 }
 
-// newHandler makes a handler, which lets in whoever reaches it: see [Serve]. What it does by itself ends with ctx.
-func newHandler(ctx context.Context, fs *vfs.FS, o Options) *handler {
+// newHandler makes a handler, which lets in whoever reaches it: see [Serve]. It has to be closed.
+func newHandler(fs *vfs.FS, o Options) *handler {
 	if o.Dead == nil {
 		o.Dead = dead.New()
 	}
-	h := &handler{fs: fs, o: o, locks: lock.NewTable(maxLocks), dead: o.Dead.At(o.Root...), showing: showing{ctx: ctx}}
+	h := &handler{fs: fs, o: o, locks: lock.NewTable(maxLocks), dead: o.Dead.At(o.Root...)}
+	h.showing.ctx, h.showing.end = context.WithCancel(context.Background())
 	h.browse = &browse.Handler{FS: fs, Root: o.Root, Href: h.href}
 	return h
 }
