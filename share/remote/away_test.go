@@ -12,6 +12,7 @@ import (
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
 	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/remote/ticket"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/servetest"
 )
@@ -36,7 +37,7 @@ func (g *gate) Open(ctx context.Context, id peer.ID, protocol string, lane int) 
 func TestOwnerAway(t *testing.T) {
 	w := servetest.New(t)
 	w.Offers.Change("docs", func(o *serve.Offer) { o.Open = share.Read })
-	tickets, err := remote.OpenTickets(t.TempDir(), w.Now(), func(err error) { t.Error(err) })
+	tickets, err := ticket.Open(t.TempDir(), w.Now(), func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
 	"github.com/peerd/peerd/share/remote/line"
+	"github.com/peerd/peerd/share/remote/ticket"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/edit"
 	"github.com/peerd/peerd/share/sharepb"
@@ -42,7 +43,7 @@ const (
 type Client struct {
 	opener  peer.Opener
 	self    peer.ID
-	tickets *Tickets
+	tickets *ticket.Store
 	now     func() time.Time
 
 	looks, walks, changes *line.Lines
@@ -81,7 +82,7 @@ type Access struct {
 }
 
 // NewClient makes a Client of the peer self, which keeps what logins give in tickets.
-func NewClient(opener peer.Opener, self peer.ID, tickets *Tickets, now func() time.Time) *Client {
+func NewClient(opener peer.Opener, self peer.ID, tickets *ticket.Store, now func() time.Time) *Client {
 	return &Client{
 		opener: opener, self: self, tickets: tickets, now: now, grants: make(map[key]*held), rights: make(map[key]Access),
 		looks: line.New(opener, serve.MetaProtocol, maxLooks, lineIdle), walks: line.New(opener, serve.MetaProtocol, maxWalks, lineIdle),
@@ -178,7 +179,7 @@ func (c *Client) Login(ctx context.Context, id peer.ID, name string, password au
 		return Access{}, &peer.Error{Op: "login", Kind: peer.Integrity, Err: errors.New("the ticket is not for us")}
 	}
 	h.access.Until, h.access.Login = t.Expires, t.Right
-	err = c.tickets.put(saved{Peer: id, Name: name, Share: t.Share, Right: t.Right, Until: t.Expires, Sealed: result.Ticket})
+	err = c.tickets.Put(ticket.Ticket{Peer: id, Name: name, Share: t.Share, Right: t.Right, Until: t.Expires, Sealed: result.Ticket})
 	return h.access, err
 }
 
@@ -208,7 +209,7 @@ func (c *Client) exchangeKeys(st peer.Stream, in *wire.Reader, a Access, passwor
 // Logout forgets what a login gave, and reports whether there was anything.
 func (c *Client) Logout(id peer.ID, name string) (bool, error) {
 	c.Forget(id, name)
-	return c.tickets.remove(id, name)
+	return c.tickets.Remove(id, name)
 }
 
 // Forget drops the grants that are held, so that the next use asks the owner anew.
@@ -297,7 +298,7 @@ func (c *Client) enter(ctx context.Context, id peer.ID, name string) (*held, err
 }
 
 func (c *Client) renew(ctx context.Context, h *held, id peer.ID, name string) error {
-	if t, ok := c.tickets.get(id, name); ok {
+	if t, ok := c.tickets.Get(id, name); ok {
 		hello := &sharepb.AuthHello{Share: name, How: &sharepb.AuthHello_Ticket{Ticket: t.Sealed}}
 		sealed, err := c.ask(ctx, id, hello)
 		if err == nil {
@@ -307,7 +308,7 @@ func (c *Client) renew(ctx context.Context, h *held, id peer.ID, name string) er
 			return err
 		}
 		// The password was changed, or the ticket is over: it will never be of use again.
-		if _, err := c.tickets.remove(id, name); err != nil {
+		if _, err := c.tickets.Remove(id, name); err != nil {
 			return err
 		}
 	}

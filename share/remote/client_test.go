@@ -17,6 +17,7 @@ import (
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
 	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/remote/ticket"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/servetest"
 	"github.com/peerd/peerd/share/sharepb"
@@ -30,7 +31,7 @@ const (
 // client is the client of a host, with tickets in dir.
 func client(t *testing.T, w *servetest.World, h *host.Host, dir string) *remote.Client {
 	t.Helper()
-	tickets, err := remote.OpenTickets(dir, w.Now(), func(err error) { t.Errorf("a ticket is left out: %v", err) })
+	tickets, err := ticket.Open(dir, w.Now(), func(err error) { t.Errorf("a ticket is left out: %v", err) })
 	if err != nil {
 		t.Fatal(err)
 	}

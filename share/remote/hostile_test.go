@@ -25,6 +25,7 @@ import (
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
 	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/remote/ticket"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/servetest"
 	"github.com/peerd/peerd/share/sharepb"
@@ -63,7 +64,7 @@ func now() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
 // client gives a client of the fake, and its share.
 func (f *fake) client(tb testing.TB) (*remote.Client, *remote.FS) {
 	tb.Helper()
-	tickets, err := remote.OpenTickets(tb.TempDir(), now(), func(error) {})
+	tickets, err := ticket.Open(tb.TempDir(), now(), func(error) {})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/peerd/peerd/peer/host"
 	"github.com/peerd/peerd/share/change"
 	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/remote/ticket"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/edit"
 	"github.com/peerd/peerd/share/serve/servetest"
@@ -131,7 +132,7 @@ func TestKeptLines(t *testing.T) {
 	w := servetest.New(t)
 	w.Offers.Change("docs", func(o *serve.Offer) { o.Open = 2 })
 	w.Offers.Change("other", func(o *serve.Offer) { o.Open = 2 })
-	tickets, err := remote.OpenTickets(t.TempDir(), time.Now(), func(error) {})
+	tickets, err := ticket.Open(t.TempDir(), time.Now(), func(error) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,7 @@ import (
 	"github.com/peerd/peerd/share/offer"
 	"github.com/peerd/peerd/share/registry"
 	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/remote/ticket"
 	shareserve "github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/edit"
 	"github.com/peerd/peerd/share/sharepb"
@@ -83,7 +84,7 @@ type daemon struct {
 	loop    *loop.Loop // the host, and this peer itself
 	offers  *offer.Offers
 	client  *remote.Client
-	tickets *remote.Tickets
+	tickets *ticket.Store
 	porter  *shareserve.Porter
 	lan     *lan.LAN
 	copies  *copying.Copies
@@ -237,7 +238,7 @@ func (d *daemon) openState() error {
 			return err
 		}
 	}
-	d.tickets, err = remote.OpenTickets(filepath.Join(d.cfg.State, "saved"), time.Now(), func(err error) {
+	d.tickets, err = ticket.Open(filepath.Join(d.cfg.State, "saved"), time.Now(), func(err error) {
 		if err != nil {
 			d.log.Warn("a saved login is left out", "err", err)
 		}

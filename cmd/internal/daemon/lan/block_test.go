@@ -13,6 +13,7 @@ import (
 	"github.com/peerd/peerd/share/offer"
 	"github.com/peerd/peerd/share/registry"
 	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/remote/ticket"
 	"github.com/peerd/peerd/share/sharepb"
 )
 
@@ -31,7 +32,7 @@ func TestBlocked(t *testing.T) {
 	}
 	key := peertest.Key(t)
 	h := peertest.Start(t, func(c *host.Config) { c.Key = key })
-	tickets, err := remote.OpenTickets(filepath.Join(dir, "saved"), time.Now(), func(error) {})
+	tickets, err := ticket.Open(filepath.Join(dir, "saved"), time.Now(), func(error) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/peerd/peerd/share/offer"
 	"github.com/peerd/peerd/share/registry"
 	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/remote/ticket"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/sharepb"
 )
@@ -37,7 +38,7 @@ type Config struct {
 	Host    *host.Host
 	Offers  *offer.Offers
 	Client  *remote.Client
-	Tickets *remote.Tickets
+	Tickets *ticket.Store
 	Hello   func(to peer.ID) *sharepb.Hello // what this peer says of itself to another
 	Clash   func(id, other peer.ID)         // told of a peer that proved that it has another's name
 	Log     *slog.Logger

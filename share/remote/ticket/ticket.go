@@ -1,4 +1,5 @@
-package remote
+// Package ticket keeps on disk what logins gave.
+package ticket
 
 import (
 	"encoding/json"
@@ -15,16 +16,16 @@ import (
 	"github.com/peerd/peerd/share"
 )
 
-// Tickets are what logins gave, kept on disk over restarts: no password, and nothing that is of use to another computer.
-type Tickets struct {
+// Store is what logins gave, kept on disk over restarts: no password, and nothing that is of use to another computer.
+type Store struct {
 	dir string
 
 	mu  sync.Mutex
-	all map[key]saved
+	all map[key]Ticket
 }
 
-// saved is one ticket as it lies on disk, in a file of its own.
-type saved struct {
+// Ticket is one as it lies on disk, in a file of its own.
+type Ticket struct {
 	Peer   peer.ID     `json:"peer"`
 	Name   string      `json:"name"`
 	Share  share.ID    `json:"share"`
@@ -33,12 +34,18 @@ type saved struct {
 	Sealed []byte      `json:"sealed"`
 }
 
+// key names a share as its user does.
+type key struct {
+	peer peer.ID
+	fold string
+}
+
 // maxTicket is the size of a ticket's file that is read, in bytes.
 const maxTicket = 16 << 10
 
-// OpenTickets reads the tickets in a folder, which it makes if it is not there. Those that are over at now are removed.
+// Open reads the tickets in a folder, which it makes if it is not there. Those that are over at now are removed.
 // What it can't read it leaves alone and tells by skipped.
-func OpenTickets(dir string, now time.Time, skipped func(error)) (*Tickets, error) {
+func Open(dir string, now time.Time, skipped func(error)) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -46,7 +53,7 @@ func OpenTickets(dir string, now time.Time, skipped func(error)) (*Tickets, erro
 	if err != nil {
 		return nil, err
 	}
-	t := &Tickets{dir: dir, all: make(map[key]saved)}
+	t := &Store{dir: dir, all: make(map[key]Ticket)}
 	for _, f := range files {
 		name := filepath.Join(dir, f.Name())
 		if !strings.HasSuffix(name, ".json") {
@@ -65,8 +72,8 @@ func OpenTickets(dir string, now time.Time, skipped func(error)) (*Tickets, erro
 	return t, nil
 }
 
-func readTicket(name string) (saved, error) {
-	var s saved
+func readTicket(name string) (Ticket, error) {
+	var s Ticket
 	info, err := os.Stat(name)
 	if err != nil {
 		return s, err
@@ -81,7 +88,8 @@ func readTicket(name string) (saved, error) {
 	return s, json.Unmarshal(b, &s)
 }
 
-func (t *Tickets) get(id peer.ID, name string) (saved, bool) {
+// Get gives the ticket for a share, if there is one.
+func (t *Store) Get(id peer.ID, name string) (Ticket, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s, ok := t.all[key{id, share.FoldKey(name)}]
@@ -89,11 +97,12 @@ func (t *Tickets) get(id peer.ID, name string) (saved, bool) {
 }
 
 // file is where the ticket of a share lies.
-func (t *Tickets) file(s saved) string {
+func (t *Store) file(s Ticket) string {
 	return filepath.Join(t.dir, fmt.Sprintf("%s-%s.json", s.Peer, s.Share))
 }
 
-func (t *Tickets) put(s saved) error {
+// Put keeps a ticket, in the place of one for the same share or name.
+func (t *Store) Put(s Ticket) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	b, err := json.Marshal(s)
@@ -124,7 +133,8 @@ func (t *Tickets) put(s saved) error {
 	return nil
 }
 
-func (t *Tickets) remove(id peer.ID, name string) (bool, error) {
+// Remove removes the ticket for a share, and reports whether there was one.
+func (t *Store) Remove(id peer.ID, name string) (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k := key{id, share.FoldKey(name)}
@@ -140,7 +150,7 @@ func (t *Tickets) remove(id peer.ID, name string) (bool, error) {
 }
 
 // Names are the shares of a peer that there is a ticket for: those that are hidden are known by this alone.
-func (t *Tickets) Names(id peer.ID) []string {
+func (t *Store) Names(id peer.ID) []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var names []string
@@ -153,7 +163,7 @@ func (t *Tickets) Names(id peer.ID) []string {
 }
 
 // Right is what the ticket for a share is for, if there is one.
-func (t *Tickets) Right(id peer.ID, name string) share.Right {
-	s, _ := t.get(id, name)
+func (t *Store) Right(id peer.ID, name string) share.Right {
+	s, _ := t.Get(id, name)
 	return s.Right
 }
