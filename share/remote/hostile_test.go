@@ -213,6 +213,7 @@ func looks() map[string]func(context.Context, *remote.FS) error {
 		"walk":    func(ctx context.Context, f *remote.FS) error { return drain(f.Walk(ctx, root)) },
 		"walk on": func(ctx context.Context, f *remote.FS) error { return drain(f.WalkOn(ctx, root, time.Hour)) },
 		"space":   func(ctx context.Context, f *remote.FS) error { _, _, err := f.Space(ctx); return err },
+		"lists":   func(ctx context.Context, f *remote.FS) error { return last(f.Lists(ctx, asked(root), 1<<30)) },
 	}
 }
 
@@ -244,7 +245,7 @@ func TestSums(t *testing.T) {
 
 // TestDepth: each verb takes entries of its own depth alone.
 func TestDepth(t *testing.T) {
-	for what, bad := range map[string][]string{"stat": {"a"}, "list": {"a", "b"}, "walk": {}, "walk on": {}} {
+	for what, bad := range map[string][]string{"stat": {"a"}, "list": {"a", "b"}, "lists": {"a", "b"}, "walk": {}, "walk on": {}} {
 		f := newFake(t)
 		f.meta = func(int) io.Reader { return bytes.NewReader(servetest.Frames(t, page(true, entry(bad...)))) }
 		_, fsys := f.client(t)
