@@ -7,6 +7,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/share/vfs/ahead"
 )
 
 // List gives what a folder holds, sorted by name. The slice is the caller's to read, not to change.
@@ -29,6 +30,18 @@ func (f *FS) List(ctx context.Context, ino Ino) ([]Entry, error) {
 		return nil, err
 	}
 	return f.entriesLocked(p), nil
+}
+
+// Told reports whether [FS.Changes] tells of whatever changes in the listing of a folder.
+func (f *FS) Told(ino Ino) bool {
+	p, err := f.place(ino)
+	if err != nil || !p.n.Dir {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fo := p.n.Folder()
+	return fo.Full && (p.pt == nil || p.pt.epoch != 0 && fo.Epoch == p.pt.epoch)
 }
 
 // listing is what was made of a folder's nodes.
@@ -126,6 +139,8 @@ type lister struct {
 	err    error
 	missed []remote.Event  // what was told of the folder meanwhile
 	own    map[string]bool // what was changed here meanwhile
+	ahead  bool            // nobody asked for it when it began
+	walk   *ahead.Walk     // that it belongs to, or nil
 }
 
 // list makes what is known of a folder of a share up to date. An error of kind peer.Unreachable says that it is not.
@@ -133,31 +148,38 @@ func (f *FS) list(ctx context.Context, p place) error {
 	if _, err := f.enter(ctx, "list", p.pt); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	f.watchLocked(p.pt)
-	now := time.Now()
-	if p.pt.fullLocked(p.n, now) {
+	for {
+		f.mu.Lock()
+		f.watchLocked(p.pt)
+		now := time.Now()
+		here := p.pt.fullLocked(p.n, now)
+		if !here && p.pt.muteLocked(now) {
+			f.mu.Unlock()
+			return unreachable("list", p.String(), nil)
+		}
+		w := f.stepLocked(p.pt, p.n, here, now)
+		if here {
+			f.mu.Unlock()
+			return nil
+		}
+		l, ok := p.n.Folder().Listing.(*lister)
+		if !ok {
+			l = &lister{done: make(chan struct{}), own: make(map[string]bool), walk: w}
+			p.n.Folder().Listing = l
+			f.taskLocked(func() { f.lister(p, l) })
+		}
 		f.mu.Unlock()
-		return nil
-	}
-	if p.pt.muteLocked(now) {
-		f.mu.Unlock()
-		return unreachable("list", p.String(), nil)
-	}
-	l, ok := p.n.Folder().Listing.(*lister)
-	if !ok {
-		l = &lister{done: make(chan struct{}), own: make(map[string]bool)}
-		p.n.Folder().Listing = l
-		f.taskLocked(func() { f.lister(p, l) })
-	}
-	f.mu.Unlock()
-	select {
-	case <-l.done:
-		return l.err
-	case <-f.base.Done():
-		return fail("list", p.String(), ErrClosed)
-	case <-ctx.Done():
-		return located(ctx, "list", p.String(), ctx.Err())
+		select {
+		case <-l.done:
+			if l.err != nil && l.ahead {
+				continue
+			}
+			return l.err
+		case <-f.base.Done():
+			return fail("list", p.String(), ErrClosed)
+		case <-ctx.Done():
+			return located(ctx, "list", p.String(), ctx.Err())
+		}
 	}
 }
 
@@ -194,9 +216,15 @@ func (f *FS) lister(p place, l *lister) {
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	l.err = f.answered(f.base, p.pt, "list", p.String(), err)
+	err = f.answered(f.base, p.pt, "list", p.String(), err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.listerLocked(p, l, es, epoch, err)
+}
+
+// listerLocked takes in what a lister got under a watch.
+func (f *FS) listerLocked(p place, l *lister, es []share.Entry, epoch uint32, err error) {
+	l.err = err
 	p.n.Folder().Listing = nil
 	close(l.done)
 	switch {
@@ -209,6 +237,9 @@ func (f *FS) lister(p place, l *lister) {
 		f.listedLocked(p, es, epoch, l.own)
 		for _, ev := range l.missed {
 			f.eventLocked(p.pt, ev)
+		}
+		if l.walk != nil {
+			f.onLocked(p.pt, l.walk, p.n, len(es))
 		}
 	case peer.KindOf(l.err) == peer.NotFound && !p.path.IsRoot():
 		if now, err := f.placeLocked(p.n); err == nil && now.path == p.path {

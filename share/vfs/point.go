@@ -7,6 +7,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/vfs/ahead"
 	"github.com/peerd/peerd/share/vfs/queue"
 	"github.com/peerd/peerd/share/vfs/tree"
 	"github.com/peerd/peerd/share/watch"
@@ -35,9 +36,11 @@ type point struct {
 	applied  uint64 // events
 	echoes   map[string]*echo
 	asks     map[string]*asking // what is asked of the owner just now
-	wake     chan struct{}      // has the watch tried again
-	retry    chan struct{}      // has what waits tried again
-	more     chan struct{}      // says that something is ready
+	walks    ahead.Walks
+	guides   map[*ahead.Walk]*guide
+	wake     chan struct{} // has the watch tried again
+	retry    chan struct{} // has what waits tried again
+	more     chan struct{} // says that something is ready
 
 	space   Space
 	spaceAt time.Time
@@ -59,7 +62,7 @@ func (f *FS) pointLocked(peerName, shareName string) *point {
 		pt = &point{
 			fs: f, peer: peerName, share: shareName, live: make(chan struct{}), echoes: make(map[string]*echo), asks: make(map[string]*asking), wake: make(chan struct{}, 1),
 			retry: make(chan struct{}, 1), more: make(chan struct{}, 1),
-			bodies: make(map[uint64]*body),
+			bodies: make(map[uint64]*body), guides: make(map[*ahead.Walk]*guide),
 		}
 		f.points[key] = pt
 	}

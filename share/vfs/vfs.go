@@ -115,6 +115,8 @@ type Remote interface {
 	Away() bool
 
 	share.FS
+	// Lists lists many folders in about the time that one takes, in the order in which they are asked for.
+	Lists(ctx context.Context, folders <-chan share.Path, most int) iter.Seq2[remote.Listed, error]
 	Watch(ctx context.Context, p share.Path, after watch.Cursor) iter.Seq2[remote.Event, error]
 	Space(ctx context.Context) (Space, error)
 	// Open opens the version of a file that e tells of; another one is an error of kind peer.Conflict.

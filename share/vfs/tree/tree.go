@@ -3,6 +3,7 @@
 package tree
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/peerd/peerd/transfer"
@@ -111,6 +112,18 @@ func (f *Folder) Children() []*Node {
 		}
 		return 1
 	})
+	return ns
+}
+
+// Folders are the folders in a folder, in the order in which they came to be known.
+func (n *Node) Folders() []*Node {
+	var ns []*Node
+	for _, c := range n.folder.children {
+		if c.Dir {
+			ns = append(ns, c)
+		}
+	}
+	slices.SortFunc(ns, func(a, b *Node) int { return cmp.Compare(a.Ino, b.Ino) })
 	return ns
 }
 

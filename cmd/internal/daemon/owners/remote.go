@@ -163,6 +163,11 @@ func (r *Remote) List(ctx context.Context, p share.Path) iter.Seq2[share.Entry, 
 	return each(ctx, r, func(ctx context.Context) iter.Seq2[share.Entry, error] { return r.fs.List(ctx, p) })
 }
 
+// Lists yields what many folders hold.
+func (r *Remote) Lists(ctx context.Context, folders <-chan share.Path, most int) iter.Seq2[remote.Listed, error] {
+	return each(ctx, r, func(ctx context.Context) iter.Seq2[remote.Listed, error] { return r.fs.Lists(ctx, folders, most) })
+}
+
 // Walk yields all below a folder.
 func (r *Remote) Walk(ctx context.Context, p share.Path) iter.Seq2[share.Entry, error] {
 	return each(ctx, r, func(ctx context.Context) iter.Seq2[share.Entry, error] { return r.fs.Walk(ctx, p) })
