@@ -116,15 +116,18 @@ func (f *FS) olderLocked(pt *point, path string, ev remote.Event) bool {
 	return true
 }
 
-// deafLocked gives up an echo that did not come. What is at the path is asked for anew.
+// deafLocked gives up an echo that did not come. What is at the path is asked for anew, by those who follow as well.
 func (f *FS) deafLocked(pt *point, path string) {
 	delete(pt.echoes, path)
 	if p, err := share.SplitPath(path); err == nil {
 		if parent := pt.find(p.Dir()); parent != nil && parent.Dir {
 			parent.Folder().Epoch, parent.Folder().Seen = 0, 0
-			if n := parent.Child(p.Base()); n != nil {
+			n := parent.Child(p.Base())
+			if n != nil {
 				n.Epoch, n.Seen = 0, 0
+				f.tellLocked(Change{What: Content, Ino: n.Ino})
 			}
+			f.tellName(n, parent, p.Base())
 		}
 	}
 }

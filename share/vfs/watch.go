@@ -188,10 +188,19 @@ func (f *FS) eventLocked(pt *point, ev remote.Event) {
 		}
 	case watch.Removed:
 		if parent != nil {
+			f.unknownLocked(parent, path.Base())
 			f.lostLocked(parent.Child(path.Base()))
 		}
 	case watch.Moved:
+		f.unknownLocked(pt.find(ev.From.Dir()), ev.From.Base())
 		f.movedLocked(pt, ev.From, parent, ev.Entry, now)
+	}
+}
+
+// unknownLocked says that a name went from a folder if it is not known any more here: a face may have it in a listing yet.
+func (f *FS) unknownLocked(parent *tree.Node, name string) {
+	if parent != nil && parent.Dir && !parent.Folder().Full && parent.Child(name) == nil {
+		f.tellName(nil, parent, name)
 	}
 }
 

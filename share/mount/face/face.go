@@ -44,6 +44,9 @@ type Face struct {
 	known  *known.Known
 	open   handles
 	notify *notifier
+
+	listings listings
+	unasked  bool // the kernel opens folders by itself
 }
 
 // New makes the face of a tree. Its changes are told to the kernel by [Face.Follow].
@@ -62,6 +65,9 @@ func New(fs *vfs.FS, o Options) *Face {
 	}
 	return f
 }
+
+// Init learns what the kernel can, before it asks anything.
+func (f *Face) Init(s *fuse.Server) { f.unasked = opensFolders(s.KernelSettings()) }
 
 // String names the file system to go-fuse.
 func (f *Face) String() string { return "peerd" }
@@ -97,6 +103,9 @@ func (f *Face) ino(ctx context.Context, id uint64) (vfs.Ino, error) {
 	if old := f.root.Swap(uint64(a.Ino)); old != uint64(a.Ino) {
 		f.known.Pin(a.Ino)
 		f.known.Forget(vfs.Ino(old), 1)
+		if old != 0 {
+			f.notify.listing(a.Ino) // what it has is of another
+		}
 	}
 	return a.Ino, nil
 }
@@ -164,6 +173,7 @@ func (f *Face) fill(a vfs.Attr, out *fuse.Attr) {
 // entry tells the kernel of a node by a name; it knows both from now on.
 func (f *Face) entry(a vfs.Attr, at known.Place, turn uint64, out *fuse.EntryOut) {
 	fresh := f.known.Told(a, at, turn)
+	f.renew(a)
 	out.NodeId = uint64(a.Ino)
 	f.fill(a, &out.Attr)
 	out.SetEntryTimeout(fresh)
@@ -255,8 +265,16 @@ func (f *Face) opening(h *handle) vfs.Attr {
 }
 
 func (f *Face) attr(a vfs.Attr, out *fuse.AttrOut) {
+	f.renew(a)
 	f.fill(a, &out.Attr)
 	out.SetTimeout(min(a.Fresh, known.Trust))
+}
+
+// renew has the kernel read a folder anew that it read long ago.
+func (f *Face) renew(a vfs.Attr) {
+	if a.Dir && f.known.Overdue(a.Ino) {
+		f.notify.listing(a.Ino)
+	}
 }
 
 // Access says what may be done, of what the right allows.

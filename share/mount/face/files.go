@@ -118,7 +118,7 @@ func (f *Face) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out 
 
 // file gives an open file.
 func (f *Face) file(fh uint64) (*handle, fuse.Status) {
-	if h := f.open.get(fh); h != nil && h.file != nil {
+	if h := f.open.get(fh); h != nil {
 		return h, fuse.OK
 	}
 	return nil, fuse.EBADF
@@ -208,9 +208,6 @@ func (f *Face) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 }
 
 func (f *Face) release(h *handle) {
-	if h.file == nil {
-		return
-	}
 	f.known.Closed(h.ino, h)
 	for _, file := range []*vfs.File{h.plain, h.file} {
 		if file != nil {

@@ -10,20 +10,17 @@ import (
 	"github.com/peerd/peerd/share/vfs"
 )
 
-// handle is an open file or folder.
+// handle is an open file.
 type handle struct {
 	ino   vfs.Ino
-	file  *vfs.File   // nil of a folder
+	file  *vfs.File
 	right share.Right // when it was opened
 	// atEnd says that file writes at its end alone; plain is another that writes where it is told, made when the kernel writes
 	// what was changed in memory.
 	atEnd bool
 
-	mu      sync.Mutex
-	plain   *vfs.File
-	entries []vfs.Entry // of a folder, once they were asked for
-	read    bool
-	turn    uint64 // before they were
+	mu    sync.Mutex
+	plain *vfs.File
 }
 
 // Tag is that of the bytes that are read.

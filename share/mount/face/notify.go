@@ -93,7 +93,7 @@ func (n *notifier) everything() {
 		n.add(ino, func(l *lane) { l.attr = true })
 	}
 	for _, ino := range folders {
-		n.add(ino, func(l *lane) { l.listing = true })
+		n.listing(ino)
 	}
 	for _, at := range names {
 		n.add(at.Parent, func(l *lane) { l.name(at.Name, false) })
@@ -105,6 +105,11 @@ func (n *notifier) content(ino vfs.Ino) {
 	if n.f.known.Holds(ino) {
 		n.add(ino, func(l *lane) { l.content = true })
 	}
+}
+
+// listing takes back what the kernel holds of what a folder holds.
+func (n *notifier) listing(ino vfs.Ino) {
+	n.add(ino, func(l *lane) { l.listing = true })
 }
 
 // name takes back what the kernel holds of a name, if that stands for something else.

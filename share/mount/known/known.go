@@ -24,7 +24,15 @@ type node struct {
 	gone    bool   // it has no name any more, and is perhaps still open
 	tag     string // of the bytes that it may have cached; "" if there is no telling
 	open    map[Opener]struct{}
-	listed  bool // the listing that it may have cached is kept true by events
+	listing listing
+}
+
+// listing is what the kernel got of what a folder holds. It keeps that.
+type listing struct {
+	reading bool   // it does not have all of it
+	turn    uint64 // the first of those that the answers were true in
+	untold  bool   // no event keeps one of them true
+	last    time.Time
 }
 
 // Trust is how long the kernel may believe anything at most: what it holds wrongly ends some day.
@@ -370,18 +378,38 @@ func (k *Known) Opener(ino vfs.Ino) Opener {
 	return nil
 }
 
-// Listing says whether the kernel may go on using the listing that it holds of a folder, and notes whether the next one will
-// be kept true.
-func (k *Known) Listing(ino vfs.Ino, watched bool) (keep bool) {
+// Listed notes that the kernel gets a part of a folder's listing, as it was in a turn, and with end that it has all of it then. told is whether
+// events keep that true. It reports whether the kernel has to drop what it got, once it has all: nobody would tell it of a change, or
+// there was one of which it could not be told before it had this.
+func (k *Known) Listed(ino vfs.Ino, turn uint64, told, end bool) (drop bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	n := k.nodes[ino]
 	if n == nil {
+		return end
+	}
+	l := &n.listing
+	if !l.reading {
+		l.reading, l.turn, l.untold = true, turn, false
+	}
+	l.turn, l.untold, l.last = min(l.turn, turn), l.untold || !told, time.Now()
+	if !end {
 		return false
 	}
-	keep = watched && n.listed
-	n.listed = watched
-	return keep
+	l.reading = false
+	return l.untold || k.oldLocked(l.turn, ino)
+}
+
+// Overdue reports, once, that the kernel got a folder's listing so long ago that it shall ask anew.
+func (k *Known) Overdue(ino vfs.Ino) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := k.nodes[ino]
+	if n == nil || n.listing.last.IsZero() || time.Since(n.listing.last) < Trust {
+		return false
+	}
+	n.listing.last = time.Time{}
+	return true
 }
 
 // Begin marks names that this mount is about to change. The kernel itself knows of such a change, and its word is awaited

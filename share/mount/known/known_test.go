@@ -188,3 +188,69 @@ func TestSettled(t *testing.T) {
 		k.Settled(ctx, at("a"))
 	})
 }
+
+// The kernel keeps a folder's listing if events keep it true, and nothing changed while it read.
+func TestListed(t *testing.T) {
+	for name, c := range map[string]struct {
+		read func(k *known.Known) (drop bool)
+		want bool
+	}{
+		"told": {func(k *known.Known) bool {
+			turn := k.Now()
+			return k.Listed(dir, turn, true, false) || k.Listed(dir, turn, true, true)
+		}, false},
+		"untold": {func(k *known.Known) bool {
+			return !k.Listed(dir, k.Now(), false, false) && k.Listed(dir, k.Now(), true, true)
+		}, true},
+		"changed before it was read": {func(k *known.Known) bool {
+			k.Heard(dir)
+			return k.Listed(dir, k.Now(), true, false) || k.Listed(dir, k.Now(), true, true)
+		}, false},
+		"changed meanwhile": {func(k *known.Known) bool {
+			turn := k.Now()
+			drop := k.Listed(dir, turn, true, false)
+			k.Heard(dir)
+			return !drop && k.Listed(dir, turn, true, true)
+		}, true},
+		"another changed meanwhile": {func(k *known.Known) bool {
+			turn := k.Now()
+			k.Heard(dir + 1)
+			return k.Listed(dir, turn, true, true)
+		}, false},
+		"half of it of before a change, by somebody who left": {func(k *known.Known) bool {
+			k.Listed(dir, k.Now(), true, false)
+			k.Heard(dir)
+			k.Listed(dir, k.Now(), true, false)
+			return k.Listed(dir, k.Now(), true, true)
+		}, true},
+		"the next one": {func(k *known.Known) bool {
+			k.Listed(dir, k.Now(), false, true)
+			return k.Listed(dir, k.Now(), true, true)
+		}, false},
+	} {
+		k := fresh(t)
+		k.Pin(dir)
+		if got := c.read(k); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := fresh(t)
+		k.Pin(dir)
+		if k.Overdue(dir) {
+			t.Error("a listing that nobody read is overdue")
+		}
+		k.Listed(dir, k.Now(), true, true)
+		time.Sleep(known.Trust - time.Second)
+		if k.Overdue(dir) {
+			t.Error("it is overdue too early")
+		}
+		time.Sleep(time.Second)
+		if !k.Overdue(dir) || k.Overdue(dir) {
+			t.Error("it must be overdue, once")
+		}
+	})
+}

@@ -10,11 +10,15 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
 
 // renameNoReplace is the flag of renameat2(2).
 const renameNoReplace = unix.RENAME_NOREPLACE
+
+// opensFolders reports whether the kernel opens folders without asking once it is told that nobody answers. One before 5.1 doesn't.
+func opensFolders(k *fuse.InitIn) bool { return k.Flags64()&fuse.CAP_NO_OPENDIR_SUPPORT != 0 }
 
 // idle are signals that a program gets while it goes on working: none of them, where it is caught, asks it to stop.
 var idle = []syscall.Signal{syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGURG, syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGPROF,
