@@ -21,10 +21,10 @@ type Limits struct {
 	NoExec    bool // nobody makes a file executable
 }
 
-// Room reports whether there is room for so many bytes more, before anything is fetched. If not, the error is a [peer.Full]
-// that says what is full.
-func (e *Editor) Room(ctx context.Context, need int64) error {
-	return fail("make room", share.Path{}, e.room(ctx, need, need, 0))
+// Room reports whether there is room for so many bytes more, before they are fetched; staged is how many of them are on the
+// disk already. If not, the error is a [peer.Full] that says what is full.
+func (e *Editor) Room(ctx context.Context, need, staged int64) error {
+	return fail("make room", share.Path{}, e.room(ctx, need-staged, need, 0))
 }
 
 // room asks for bytes of the free disk, for so many bytes more of files and versions together, and for so many of versions.

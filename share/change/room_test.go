@@ -18,15 +18,16 @@ func TestLimits(t *testing.T) {
 	r := newRig(t, true)
 	one := r.ok(r.put("a", "0123456789", change.Base{}, anna))
 	r.limit = change.Limits{MaxBytes: 25, Bytes: 10}
-	must(t, r.e.Room(t.Context(), 15))
-	full(r, "beyond the quota", r.e.Room(t.Context(), 16))
+	must(t, r.e.Room(t.Context(), 15, 0))
+	full(r, "beyond the quota", r.e.Room(t.Context(), 16, 0))
 	two := r.ok(r.put("a", "abcdefghij", is(one.Entry.Version), anna)) // its version counts from now on
 	full(r, "beyond the quota, with a version", r.put("a", "xxxxxxxxxx", is(two.Entry.Version), anna).Err)
 
 	r.limit = change.Limits{}
 	r.disk.SetFree(1<<30 + 5)
-	must(t, r.e.Room(t.Context(), 5))
-	full(r, "into the reserve", r.e.Room(t.Context(), 6))
+	must(t, r.e.Room(t.Context(), 5, 0))
+	full(r, "into the reserve", r.e.Room(t.Context(), 6, 0))
+	must(t, r.e.Room(t.Context(), 6, 1))
 	r.disk.SetFree(1)
 	full(r, "a put without the reserve", r.put("b", "x", change.Base{}, anna).Err)
 	r.limit.Reserve = -1

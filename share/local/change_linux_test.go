@@ -253,7 +253,7 @@ func TestFullDisk(t *testing.T) {
 				t.Errorf("a copy on a full disk: %+v", res)
 			}
 			limits.Reserve = 0
-			if err := c.e.Room(t.Context(), 1); peer.KindOf(err) != peer.Full {
+			if err := c.e.Room(t.Context(), 1, 0); peer.KindOf(err) != peer.Full {
 				t.Errorf("room on a full disk: %v", err)
 			}
 			must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))

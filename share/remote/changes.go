@@ -314,7 +314,7 @@ func (f *FS) change(ctx context.Context, req *sharepb.Change) (*session, func(),
 	req.Share, req.Grant = f.share[:], grant
 	var back func(kept bool)
 	switch req.Verb {
-	case sharepb.Verb_VERB_PUT, sharepb.Verb_VERB_WATCH, sharepb.Verb_VERB_LOCK:
+	case sharepb.Verb_VERB_PUT, sharepb.Verb_VERB_AHEAD, sharepb.Verb_VERB_WATCH, sharepb.Verb_VERB_LOCK:
 		st, err := f.client.opener.Open(ctx, f.peer, edit.Protocol, 0)
 		if err != nil {
 			return nil, nil, err

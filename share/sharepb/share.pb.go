@@ -43,6 +43,7 @@ const (
 	Verb_VERB_LOCK     Verb = 12
 	Verb_VERB_TOUCH    Verb = 13
 	Verb_VERB_SPACE    Verb = 14
+	Verb_VERB_AHEAD    Verb = 15
 )
 
 // Enum value maps for Verb.
@@ -63,6 +64,7 @@ var (
 		12: "VERB_LOCK",
 		13: "VERB_TOUCH",
 		14: "VERB_SPACE",
+		15: "VERB_AHEAD",
 	}
 	Verb_value = map[string]int32{
 		"VERB_NONE":     0,
@@ -80,6 +82,7 @@ var (
 		"VERB_LOCK":     12,
 		"VERB_TOUCH":    13,
 		"VERB_SPACE":    14,
+		"VERB_AHEAD":    15,
 	}
 )
 
@@ -1223,8 +1226,9 @@ func (x *Base) GetVersion() []byte {
 // of which is empty.
 type Upload struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`       // 16 random bytes
-	Token         []byte                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"` // 32 random bytes
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`          // 16 random bytes
+	Token         []byte                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`    // 32 random bytes
+	Number        uint64                 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"` // ahead: that the file will have when it is put
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1271,6 +1275,13 @@ func (x *Upload) GetToken() []byte {
 		return x.Token
 	}
 	return nil
+}
+
+func (x *Upload) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 // PutItem is a file or folder of a put.
@@ -1821,10 +1832,11 @@ const file_share_sharepb_share_proto_rawDesc = "" +
 	"\x05_exec\"2\n" +
 	"\x04Base\x12\x10\n" +
 	"\x03any\x18\x01 \x01(\bR\x03any\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\fR\aversion\".\n" +
+	"\aversion\x18\x02 \x01(\fR\aversion\"F\n" +
 	"\x06Upload\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\fR\x05token\"\xbf\x01\n" +
+	"\x05token\x18\x02 \x01(\fR\x05token\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\"\xbf\x01\n" +
 	"\aPutItem\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04path\x18\x02 \x03(\tR\x04path\x12\x10\n" +
@@ -1865,7 +1877,7 @@ const file_share_sharepb_share_proto_rawDesc = "" +
 	"\x04name\x18\a \x01(\tR\x04name\"0\n" +
 	"\x06Cursor\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\fR\x05epoch\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x04R\x03seq*\xf3\x01\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq*\x83\x02\n" +
 	"\x04Verb\x12\r\n" +
 	"\tVERB_NONE\x10\x00\x12\r\n" +
 	"\tVERB_STAT\x10\x01\x12\r\n" +
@@ -1886,7 +1898,9 @@ const file_share_sharepb_share_proto_rawDesc = "" +
 	"\n" +
 	"VERB_TOUCH\x10\r\x12\x0e\n" +
 	"\n" +
-	"VERB_SPACE\x10\x0eB&Z$github.com/peerd/peerd/share/sharepbb\x06proto3"
+	"VERB_SPACE\x10\x0e\x12\x0e\n" +
+	"\n" +
+	"VERB_AHEAD\x10\x0fB&Z$github.com/peerd/peerd/share/sharepbb\x06proto3"
 
 var (
 	file_share_sharepb_share_proto_rawDescOnce sync.Once

@@ -51,6 +51,11 @@ func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace
 		return ms.root, err
 	}
 	key := fmt.Sprintf("%s/%s/%s/%s", f.src.Peer, f.src.Share, strings.Join(it.Path, "/"), it.Dest[len(it.Dest)-1])
+	if it.Begun != "" {
+		if err := dst.Adopt(it.Dest, key, it.Begun); err != nil {
+			f.opts.Log.Debug("what came ahead is of no use", "err", err)
+		}
+	}
 	part, err := dst.Partial(it.Dest, key, ms.layout, store.Meta{ModTime: ms.state.ModTime, Exec: it.Exec})
 	if err != nil {
 		return none, err

@@ -29,6 +29,9 @@ type Item struct {
 	// Old opens a file elsewhere that may have pieces of this one, as its version before; nil knows none. It is called for a
 	// file of several pieces, and may give nil.
 	Old func() io.ReaderAt
+	// Begun names a file beside Dest, made by [store.Dir.Begin], that has bytes of this one at their places; which are right is
+	// found out. A file of several pieces grows on in it; else, and where it is "", nothing is done with it.
+	Begun string
 }
 
 // maxLarge is how many files of several pieces are on their way at once, so that the end of one does not wait for the

@@ -39,17 +39,61 @@ type extent struct{ from, to int64 }
 // Partial opens the partial file for p, with what an earlier try left in it. key tells one origin from another, so that
 // trying again finds the same file. While that is in use by somebody else, it is another one.
 func (d *Dir) Partial(p []string, key string, l transfer.Layout, m Meta) (*Partial, error) {
-	sum := blake3.Sum256([]byte(key))
 	in, err := d.folder(p)
 	if err != nil {
 		return nil, fail("open", d.Name(p[:len(p)-1]), err)
 	}
 	pt := &Partial{dir: d, in: in, name: p[len(p)-1], full: d.Name(p), layout: l, meta: m}
-	if err := pt.open(fmt.Sprintf("%s%x", tempPrefix, sum[:8])); err != nil {
+	if err := pt.open(partialName(key)); err != nil {
 		pt.Close()
 		return nil, fail("write", pt.full, err)
 	}
 	return pt, nil
+}
+
+// partialName is how the partial file of a key is called.
+func partialName(key string) string {
+	sum := blake3.Sum256([]byte(key))
+	return fmt.Sprintf("%s%x", tempPrefix, sum[:8])
+}
+
+// Begin makes a file that bytes are brought to before it is known what they are the beginning of; see [Dir.Adopt].
+func (d *Dir) Begin(p []string) (*os.File, error) {
+	in, err := d.folder(p)
+	if err != nil {
+		return nil, fail("open", d.Name(p[:len(p)-1]), err)
+	}
+	defer d.release(in)
+	f, err := in.root.OpenFile(p[len(p)-1], os.O_RDWR|os.O_CREATE|os.O_EXCL, Meta{}.mode())
+	return f, fail("write", d.Name(p), err)
+}
+
+// Adopt makes a file that Begin made the partial file of a key for p, in whose folder it is, unless there is one: that has what
+// is right.
+func (d *Dir) Adopt(p []string, key, begun string) error {
+	in, err := d.folder(p)
+	if err != nil {
+		return fail("open", d.Name(p[:len(p)-1]), err)
+	}
+	defer d.release(in)
+	temp := partialName(key)
+	if _, err = in.root.Lstat(temp); errors.Is(err, fs.ErrNotExist) {
+		err = in.root.Rename(begun, temp)
+	}
+	return fail("open", d.Name(p), err)
+}
+
+// Drop removes a file that Begin made, if it is there.
+func (d *Dir) Drop(p []string) error {
+	in, err := d.folder(p)
+	if err != nil {
+		return fail("open", d.Name(p[:len(p)-1]), err)
+	}
+	defer d.release(in)
+	if err := in.root.Remove(p[len(p)-1]); !errors.Is(err, fs.ErrNotExist) {
+		return fail("remove", d.Name(p), err)
+	}
+	return nil
 }
 
 func (p *Partial) open(temp string) error {

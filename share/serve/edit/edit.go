@@ -32,6 +32,7 @@ import (
 //
 //	C→S Change, S→C Changed … Changed{end}; then the next Change
 //	put: C→S Change, PutItem …, PutItem{}; S→C Changed per item, as they are done
+//	ahead: C→S Change, PutItem …; S→C Changed per window, as they are fetched, until the file is put
 //	watch, lock: S→C Changed until either side ends the stream; C→S Change{share, grant} every now and then
 //
 // A stream whose put ended before its last item came, or that watched or held a lock, is over.
@@ -73,7 +74,8 @@ type Options struct {
 // Service is the handler of [Protocol].
 type Service struct {
 	Options
-	names names
+	names  names
+	aheads aheads
 }
 
 // New makes a Service.
@@ -81,7 +83,7 @@ func New(o Options) *Service {
 	if o.Patience == 0 {
 		o.Patience = patience
 	}
-	return &Service{Options: o, names: names{taken: make(map[stagedName]bool)}}
+	return &Service{Options: o, names: names{taken: make(map[stagedName]bool)}, aheads: aheads{all: make(map[aheadKey]*ahead)}}
 }
 
 // Need is the right that a verb takes on [Protocol]. A verb that is not named here takes more than anybody has.
@@ -90,7 +92,8 @@ func Need(v sharepb.Verb) share.Right {
 	case sharepb.Verb_VERB_WATCH:
 		return share.Read
 	case sharepb.Verb_VERB_PUT, sharepb.Verb_VERB_MKDIR, sharepb.Verb_VERB_REMOVE, sharepb.Verb_VERB_MOVE, sharepb.Verb_VERB_COPY,
-		sharepb.Verb_VERB_VERSIONS, sharepb.Verb_VERB_RESTORE, sharepb.Verb_VERB_LOCK, sharepb.Verb_VERB_TOUCH:
+		sharepb.Verb_VERB_VERSIONS, sharepb.Verb_VERB_RESTORE, sharepb.Verb_VERB_LOCK, sharepb.Verb_VERB_TOUCH,
+		sharepb.Verb_VERB_AHEAD:
 		return share.Full
 	}
 	return share.Full + 1
@@ -128,7 +131,7 @@ func (s *Service) Handle(ctx context.Context, st peer.Stream) error {
 			}
 			return err
 		}
-		c.spent = req.Verb == sharepb.Verb_VERB_PUT // until its last item was read
+		c.spent = req.Verb == sharepb.Verb_VERB_PUT || req.Verb == sharepb.Verb_VERB_AHEAD // until its last item was read
 		err := c.answer(ctx, &req)
 		if ctx.Err() != nil { // this side goes: that is no answer
 			return ctx.Err()
@@ -360,6 +363,8 @@ func (c *session) do(ctx context.Context, o serve.Offer, req *sharepb.Change, en
 	switch req.Verb {
 	case sharepb.Verb_VERB_PUT:
 		return c.put(ctx, o, sh, req.Upload)
+	case sharepb.Verb_VERB_AHEAD:
+		return c.ahead(ctx, o, sh, req.Upload)
 	case sharepb.Verb_VERB_MKDIR:
 		defer sh.hold(path)()
 		return c.tell(ed.Mkdir(ctx, path, req.Parents, c.by()))

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -140,6 +142,34 @@ func TestPutItemsThatCannotBe(t *testing.T) {
 	s.say(&sharepb.PutItem{Number: 100, Path: good, Size: 5}, &sharepb.PutItem{Number: 100, Path: []string{"g"}, Size: 5})
 	if m := s.hear(); m.Number != 100 || peer.KindOf(wire.ToError(m.Error)) != peer.Usage {
 		t.Errorf("a number twice: %v", m)
+	}
+}
+
+// TestAheadThatCannotBe: what is no file that will be put, and windows that are none, end it, and nothing stays.
+func TestAheadThatCannotBe(t *testing.T) {
+	w := servetest.New(t)
+	silent(w.Anna)
+	id, token := bytes.Repeat([]byte{3}, 16), []byte("token")
+	for what, up := range map[string]*sharepb.Upload{
+		"nothing": nil, "no number": {Id: id, Token: token}, "no token": {Id: id, Number: 1}, "a short ID": {Id: id[1:], Token: token, Number: 1},
+	} {
+		s := open(t, w, w.Anna, &sharepb.Change{Verb: sharepb.Verb_VERB_AHEAD, Upload: up})
+		if m := s.hear(); !m.End || peer.KindOf(wire.ToError(m.Error)) != peer.Usage {
+			t.Errorf("%s: %v", what, m)
+		}
+	}
+	for size, kind := range map[int64]peer.Kind{
+		-1: peer.Usage, 0: peer.Usage, transfer.SmallFile: peer.Usage, 64<<20 + 1: peer.Usage, 1 << 62: peer.Usage, math.MaxInt64: peer.Usage,
+	} {
+		s := open(t, w, w.Anna, &sharepb.Change{Verb: sharepb.Verb_VERB_AHEAD, Upload: &sharepb.Upload{Id: id, Token: token, Number: 1}})
+		s.say(&sharepb.PutItem{Number: 1, Size: size})
+		if m := s.hear(); !m.End || peer.KindOf(wire.ToError(m.Error)) != kind {
+			t.Errorf("a window of %d bytes: %v", size, m)
+		}
+	}
+	docs, _ := w.Offers.Named("docs")
+	if left, _ := os.ReadDir(filepath.Join(w.Dir(docs.ID), share.Reserved, "tmp")); len(left) > 0 {
+		t.Errorf("%d files stay in staging", len(left))
 	}
 }
 

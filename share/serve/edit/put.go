@@ -48,12 +48,14 @@ type put struct {
 	offer serve.Offer
 	share Share
 	ed    *change.Editor
+	dst   *store.Dir
 	end   context.CancelFunc
 	ready chan *item // what may take its place
 
 	mu      sync.Mutex
 	items   map[uint64]*item // files on their way
 	pending int64            // bytes of them
+	ahead   int64            // of these, those that were fetched before the put
 	got     uint64           // bytes
 	had     uint64           // of these, those that were here
 	failed  error            // why the put can't go on
@@ -65,6 +67,8 @@ type item struct {
 	number uint64
 	size   int64
 	name   stagedName
+	begun  string // the file in staging with what was fetched ahead; "" for none
+	ahead  int64  // bytes of it
 }
 
 // stagedName is a name in the staging folder of a share.
@@ -115,7 +119,7 @@ func (c *session) put(ctx context.Context, o serve.Offer, sh Share, up *sharepb.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p := &put{
-		session: c, ctx: ctx, end: cancel, offer: o, share: sh, ed: ed, ready: make(chan *item, waiting), items: make(map[uint64]*item),
+		session: c, ctx: ctx, end: cancel, offer: o, share: sh, ed: ed, dst: dst, ready: make(chan *item, waiting), items: make(map[uint64]*item),
 	}
 	f := fetch.New(ctx, fetch.Source{
 		Opener: c.Opener, Peer: c.st.Peer(), Share: transfer.ShareID(up.Id), Label: "what " + string(c.Name(c.st.Peer())) + " puts",
@@ -136,6 +140,7 @@ func (c *session) put(ctx context.Context, o serve.Offer, sh Share, up *sharepb.
 	c.came, c.more = int64(p.got-p.had), c.spent || len(p.items) > 0 || p.failed != nil
 	for _, it := range p.items { // of a put that broke off
 		c.names.release(it.name)
+		p.drop(it.begun)
 	}
 	if p.failed != nil {
 		return p.failed
@@ -203,34 +208,56 @@ func (p *put) item(m *sharepb.PutItem) (*fetch.Item, error) {
 		out.Number = m.Number
 		return nil, p.send(out)
 	}
-	p.mu.Lock()
-	need := p.pending + m.Size
-	_, twice := p.items[m.Number]
-	p.mu.Unlock()
-	if twice {
-		return nil, &peer.Error{Op: "put", Path: path.String(), Kind: peer.Usage, Err: errors.New("another file has its number")}
+	it := &item{Put: change.Put{Path: path, Base: base, Exec: m.Exec, Parents: true, By: by}, number: m.Number, size: m.Size}
+	if a := p.aheads.take(aheadKey{p.st.Peer(), p.offer.ID, m.Number}); a != nil {
+		it.begun, it.ahead = a.name, min(a.bytes.Load(), m.Size)
 	}
-	if need < 0 || need > math.MaxInt64/2 {
-		return nil, &peer.Error{Op: "put", Path: path.String(), Kind: peer.Full, Err: errors.New("no disk is that large")}
+	if err := p.admit(it); err != nil {
+		p.drop(it.begun)
+		return nil, err
 	}
-	if err := p.ed.Room(p.ctx, need); err != nil {
-		return nil, serve.FileError(err)
-	}
-	if p.Admit != nil {
-		if err := p.Admit(p.offer, p.st.Peer(), m.Size); err != nil {
-			return nil, err
-		}
-	}
-	name := p.names.take(stagedName{p.offer.ID, p.staged(m)})
-	it := &item{Put: change.Put{Staged: name.text, Path: path, Base: base, Exec: m.Exec, Parents: true, By: by}, number: m.Number, size: m.Size, name: name}
+	it.name = p.names.take(stagedName{p.offer.ID, p.staged(m)})
+	it.Staged = it.name.text
 	p.mu.Lock()
 	p.items[m.Number] = it
-	p.pending += m.Size
+	p.pending += it.size
+	p.ahead += it.ahead
 	p.mu.Unlock()
 	return &fetch.Item{
 		Path: []string{strconv.FormatUint(m.Number, 10)}, Dest: []string{it.Staged}, Size: m.Size, ModTime: time.Unix(0, m.ModTime),
-		Old: func() io.ReaderAt { return p.old(path) },
+		Old: func() io.ReaderAt { return p.old(path) }, Begun: it.begun,
 	}, nil
+}
+
+// admit says why a file can't be fetched. What was fetched ahead was let in then.
+func (p *put) admit(it *item) error {
+	p.mu.Lock()
+	need, staged := p.pending+it.size, p.ahead+it.ahead
+	_, twice := p.items[it.number]
+	p.mu.Unlock()
+	if twice {
+		return &peer.Error{Op: "put", Path: it.Path.String(), Kind: peer.Usage, Err: errors.New("another file has its number")}
+	}
+	if need < 0 || need > math.MaxInt64/2 {
+		return &peer.Error{Op: "put", Path: it.Path.String(), Kind: peer.Full, Err: errors.New("no disk is that large")}
+	}
+	if err := p.ed.Room(p.ctx, need, staged); err != nil {
+		return serve.FileError(err)
+	}
+	if p.Admit == nil {
+		return nil
+	}
+	return p.Admit(p.offer, p.st.Peer(), it.size-it.ahead)
+}
+
+// drop removes what was fetched ahead, if nothing was made of it.
+func (p *put) drop(begun string) {
+	if begun == "" {
+		return
+	}
+	if err := p.dst.Drop([]string{begun}); err != nil {
+		p.Log.Warn("what came ahead of a put can't be removed", "share", p.offer.Name, "err", err)
+	}
 }
 
 // staged names the file that an item is received in: the same for the same state of the same file of the same peer, so that what came
@@ -293,12 +320,17 @@ func (p *put) Failed(it fetch.Item, err error) {
 // over tells what became of an item. The put ends when nobody hears it.
 func (p *put) over(number uint64, m *sharepb.Changed) {
 	p.mu.Lock()
-	if it := p.items[number]; it != nil {
+	it := p.items[number]
+	if it != nil {
 		p.pending -= it.size
+		p.ahead -= it.ahead
 		p.names.release(it.name)
 		delete(p.items, number)
 	}
 	p.mu.Unlock()
+	if it != nil {
+		p.drop(it.begun)
+	}
 	m.Number = number
 	if err := p.send(m); err != nil {
 		p.fail(err)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/peerd/peerd/peer/wire"
+	"github.com/peerd/peerd/peer/wire/wirepb"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/sharepb"
 )
@@ -109,6 +110,10 @@ func makeVectors(t *testing.T) vectors {
 			&sharepb.Changed{Number: 3, Entry: &sharepb.Entry{Path: []string{"empty"}, Kind: 2, ModTime: at, Version: version}},
 			&sharepb.Changed{Bytes: 24}, &sharepb.Changed{Number: 1, Entry: entry("plan", "a.txt")},
 			&sharepb.Changed{Number: 2, Entry: entry("plan", "b (conflict anna 2026-11-25 20.43.56).txt"), Conflict: true}, end}},
+		{"ahead", &sharepb.Change{Verb: sharepb.Verb_VERB_AHEAD, Path: []string{"plan", "film.mp4"},
+			Upload: &sharepb.Upload{Id: id, Token: []byte("0123456789abcdef0123456789abcdef"), Number: 4}}, []proto.Message{
+			&sharepb.PutItem{Number: 1, Size: 4 << 20}, &sharepb.PutItem{Number: 2, Size: 4 << 20}, &sharepb.Changed{Number: 1},
+			&sharepb.Changed{Number: 2, Error: &wirepb.Error{Kind: 6, Text: "the file changed meanwhile"}}, end}},
 		{"mkdir", &sharepb.Change{Verb: sharepb.Verb_VERB_MKDIR, Path: []string{"a", "b"}, Parents: true}, []proto.Message{
 			&sharepb.Changed{Entry: &sharepb.Entry{Path: []string{"a", "b"}, Kind: 2, ModTime: at, Version: version}}, end}},
 		{"remove", &sharepb.Change{Verb: sharepb.Verb_VERB_REMOVE, Path: []string{"a"}, Base: &sharepb.Base{Any: true}, Deep: true}, []proto.Message{
