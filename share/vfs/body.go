@@ -33,12 +33,16 @@ type body struct {
 	way     *content.Frozen // that is being sent
 	parts   bool            // the journal knows it as parts of it over its base
 	syncs   bool            // it was synced and not closed since
+	empty   bool            // it was flushed while nothing was in it, as a shell does that gives a new file to a program
 	since   time.Time
 	last    time.Time // when it was last sent
 	charged int64     // of point.bytes
 	err     error     // why it could not be delivered
 	tries   int
 	outcome chan struct{} // closed and replaced after each try to deliver it
+
+	ahead context.CancelFunc // ends that it is sent while it is written; nil if it was not begun
+	grown chan struct{}      // of ahead: holds a token when there may be more to send
 }
 
 // dirty reports whether its owner does not have it as it is.

@@ -311,6 +311,7 @@ func (f *FS) forgetLocked(pt *point, n *tree.Node, path string) {
 	for _, it := range pt.queue.All() {
 		if b := pt.bodies[it.ID]; it.Path == path || strings.HasPrefix(it.Path, path+"/") {
 			b.gone = true
+			b.endAhead()
 			f.unqueueLocked(b)
 			f.restBodyLocked(b)
 		}
@@ -325,6 +326,7 @@ func (f *FS) forgetLocked(pt *point, n *tree.Node, path string) {
 func (f *FS) goneLocked(n *tree.Node) {
 	if b, ok := n.Local.(*body); ok {
 		b.gone = true
+		b.endAhead()
 		if b.opens == 0 {
 			f.restBodyLocked(b)
 		}

@@ -31,7 +31,7 @@ func (f *FS) deliver(pt *point) {
 			f.await(pt, when)
 			continue
 		}
-		d := &delivery{f: f, pt: pt, ready: items, open: make(map[uint64]*sent)}
+		d := &delivery{f: f, pt: pt, ready: items, taken: time.Now(), open: make(map[uint64]*sent)}
 		err := d.put()
 		f.mu.Lock()
 		d.endLocked(err)
@@ -80,8 +80,15 @@ type delivery struct {
 
 	// Guarded by FS.mu.
 	ready []queue.Item
+	taken time.Time // when ready was filled
 	open  map[uint64]*sent
 }
+
+// Files that are closed one after the other go together: those of gather at once, and the put ends when there was none for linger.
+const (
+	gather = 30 * time.Millisecond
+	linger = 100 * time.Millisecond
+)
 
 // sent is a file on its way.
 type sent struct {
@@ -148,17 +155,27 @@ func (d *delivery) items(ctx context.Context, r Remote) iter.Seq2[remote.PutItem
 // next gives the next file, or waits until there may be one.
 func (d *delivery) next(ctx context.Context, r Remote) (it remote.PutItem, ok, more bool) {
 	d.f.mu.Lock()
+	now, more := time.Now(), true
 	var when time.Time
-	if len(d.ready) == 0 {
-		d.ready, when = d.pt.queue.Take(time.Now(), batch)
+	switch soon, last := d.taken.Add(gather), d.taken.Add(linger); {
+	case len(d.ready) > 0:
+	case now.Before(soon):
+		d.f.mu.Unlock()
+		d.wait(ctx, nil, soon)
+		return it, false, true
+	default:
+		if d.ready, when = d.pt.queue.Take(now, batch); len(d.ready) > 0 {
+			d.taken = now
+		} else if len(d.open) == 0 {
+			more, when = now.Before(last), last
+		}
 	}
 	if len(d.ready) == 0 {
-		busy := len(d.open) > 0
 		d.f.mu.Unlock()
-		if busy {
-			d.wait(ctx, when)
+		if more {
+			d.wait(ctx, d.pt.more, when)
 		}
-		return it, false, busy
+		return it, false, more
 	}
 	item := d.ready[0]
 	d.ready = d.ready[1:]
@@ -168,7 +185,8 @@ func (d *delivery) next(ctx context.Context, r Remote) (it remote.PutItem, ok, m
 	return it, ok, true
 }
 
-func (d *delivery) wait(ctx context.Context, when time.Time) {
+// wait waits until there may be more, or a time if it is not zero.
+func (d *delivery) wait(ctx context.Context, more <-chan struct{}, when time.Time) {
 	var due <-chan time.Time
 	if !when.IsZero() {
 		t := time.NewTimer(time.Until(when))
@@ -177,7 +195,7 @@ func (d *delivery) wait(ctx context.Context, when time.Time) {
 	}
 	select {
 	case <-ctx.Done():
-	case <-d.pt.more:
+	case <-more:
 	case <-due:
 	}
 }
@@ -338,6 +356,7 @@ func (d *delivery) endLocked(err error) {
 func (f *FS) deliveredLocked(pt *point, s *sent, c remote.Changed) {
 	b, id := s.b, s.b.c.ID()
 	b.sending, b.way = 0, nil
+	b.endAhead()
 	defer f.settledLocked()
 	defer f.outcomeLocked(b)
 	switch {

@@ -237,6 +237,7 @@ func (h *File) WriteAt(ctx context.Context, b []byte, off int64) (int, error) {
 	n, err := h.b.c.WriteAt(b, off, h.mode.Append, time.Now())
 	h.fs.mu.Lock()
 	h.fs.dirtiedLocked(h.b)
+	h.fs.aheadLocked(h.b)
 	if e := h.fs.amendLocked(h.b); err == nil {
 		err = e
 	}
@@ -284,6 +285,12 @@ func (f *FS) dirtiedLocked(b *body) {
 	}
 	if b.n.Local == nil && !b.gone && b.n.Parent() != nil && b.dirty() {
 		b.n.Local = b
+	}
+	if b.empty { // who writes to it will close it
+		b.empty = false
+		if it, waits := b.pt.queue.Get(b.c.ID()); waits && b.writers > 0 {
+			b.pt.queue.Set(it.ID, it.Path, later())
+		}
 	}
 	b.n.Changed()
 }
@@ -345,18 +352,19 @@ func (h *File) Close() error {
 		return fail("close", b.pt.label(), ErrClosed)
 	}
 	h.done = true
+	if h.mode.Write {
+		if b.writers--; b.writers == 0 && b.lock != nil {
+			b.lock()
+			b.lock = nil
+		}
+		b.grow()
+	}
 	f.mu.Unlock()
 	err := f.journalled(b)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	b.opens--
 	b.n.Opens--
-	if h.mode.Write {
-		if b.writers--; b.writers == 0 && b.lock != nil {
-			b.lock()
-			b.lock = nil
-		}
-	}
 	f.restBodyLocked(b)
 	f.tree.Forget(b.n)
 	return err
@@ -380,5 +388,6 @@ func (f *FS) restBodyLocked(b *body) {
 	}
 	f.releaseLocked(b.src)
 	b.src = nil
+	b.endAhead()
 	b.c.Drop()
 }

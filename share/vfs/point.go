@@ -49,10 +49,12 @@ type point struct {
 	bodies     map[uint64]*body // that wait, by the ID of their staging files
 	bytes      int64            // of them
 	delivering bool
-	went       uint64 // files that were delivered
-	refused    bool   // the last delivery was
-	delivered  bool   // the last delivery went well
-	tries      int    // that failed since one went well
+	went       uint64    // files that were delivered
+	refused    bool      // the last delivery was
+	delivered  bool      // the last delivery went well
+	tries      int       // that failed since one went well
+	aheads     int       // files that are sent while they are written
+	noAhead    time.Time // until then nothing is sent before it is closed: the owner does not take it
 }
 
 func (f *FS) pointLocked(peerName, shareName string) *point {

@@ -83,6 +83,7 @@ func (u *Upload) Commit(ctx context.Context, modTime time.Time) (Attr, error) {
 		if old, ok := n.Local.(*body); ok {
 			b.base, exec = old.base, old.c.State().Exec
 			old.gone = true
+			old.endAhead()
 			f.unqueueLocked(old)
 			f.restBodyLocked(old)
 		}

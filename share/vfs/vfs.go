@@ -124,6 +124,9 @@ type Remote interface {
 
 	// Put brings files, many in one go. An item that the owner refuses does not stop the others; items end it with an error.
 	Put(ctx context.Context, items iter.Seq2[remote.PutItem, error], done func(number uint64, c remote.Changed)) error
+	// Ahead sends what there is of a file that is still written, so that less is left when it is put by the same number. It
+	// returns when the file is put, when ctx ends, and with why the owner takes no more. See [remote.FS.Ahead].
+	Ahead(ctx context.Context, number uint64, p share.Path, next func(context.Context) (remote.Window, bool)) error
 	Mkdir(ctx context.Context, p share.Path, parents bool) error
 	Touch(ctx context.Context, p share.Path, base change.Base, modTime *time.Time, exec *bool) (remote.Changed, error)
 	Move(ctx context.Context, from, to share.Path, base, toBase change.Base) (remote.Changed, error)

@@ -120,7 +120,8 @@ func (f *FS) journalled(b *body) error {
 	}
 	st := b.c.State()
 	if st.Gen == b.flushed {
-		if it, waits := b.pt.queue.Get(b.c.ID()); waits && it.After.Equal(later()) && b.c.Whole() {
+		// What was synced waited for its writer to go on, who now closed it. What was refused waits its time.
+		if it, waits := b.pt.queue.Get(b.c.ID()); waits && b.tries == 0 && b.c.Whole() && f.afterLocked(b).Before(it.After) {
 			f.queueLocked(b, p.path.String(), f.afterLocked(b))
 		}
 		return nil
@@ -129,6 +130,7 @@ func (f *FS) journalled(b *body) error {
 		return onDisk("write", p.String(), err)
 	}
 	b.flushed = st.Gen
+	b.empty = st.Size == 0 && b.writers > 0
 	f.queueLocked(b, p.path.String(), f.afterLocked(b))
 	if _, told := f.clean[b.n.Ino]; !told {
 		f.tellLocked(Change{What: Content, Ino: b.n.Ino})
@@ -161,6 +163,8 @@ func (f *FS) afterLocked(b *body) time.Time {
 		if c := b.c.State().Written.Add(calm); c.After(after) {
 			after = c
 		}
+	case b.empty && b.writers > 0:
+		after = time.Now().Add(2 * calm)
 	case passes(b.n.Name()):
 		after = time.Now().Add(passing)
 	case !b.last.IsZero():

@@ -3,14 +3,12 @@
 package content
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/peerd/peerd/share/vfs/extent"
@@ -77,6 +75,9 @@ type Content struct {
 	st       State
 	salt     [8]byte // makes tags that no other content has
 	dropped  bool
+
+	shown     int64  // end of the last Window
+	rewritten uint64 // how often something below shown was written anew
 }
 
 // New makes the content of a version, or with a nil base an empty file.
@@ -243,6 +244,7 @@ func (c *Content) WriteAt(b []byte, off int64, appending bool, now time.Time) (i
 	if appending {
 		off = c.st.Size
 	}
+	c.rewriteLocked(off)
 	r := extent.Range{From: off, To: off + int64(len(b))}
 	err = c.budget.take(c.written.Missing(r), false)
 	c.mu.Unlock()
@@ -270,6 +272,9 @@ func (c *Content) Truncate(size int64, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
+	c.rewriteLocked(size)
+	c.mu.Unlock()
 	if err := s.Truncate(size); err != nil {
 		return err
 	}
@@ -426,73 +431,4 @@ func (c *Content) Drop() {
 		_ = c.budget.take(-c.written.Len(), true)
 	}
 	c.dropped = true
-}
-
-// Frozen is a content that is whole, as it was at one moment, for who fetches it.
-type Frozen struct {
-	State
-	c    *Content
-	file *journal.Staged
-	own  bool // file is a copy
-	off  atomic.Bool
-}
-
-// Abort makes it one that is not intact any more: who fetches it gives up.
-func (f *Frozen) Abort() { f.off.Store(true) }
-
-// Freeze gives the content as it is now, which is whole. Of one that may be written meanwhile a copy is made, if it is not large;
-// else who reads is told when it was written.
-func (c *Content) Freeze(copyUpTo int64) (*Frozen, error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if _, err := c.stage(); err != nil {
-		return nil, err
-	}
-	f := &Frozen{State: c.State(), c: c, file: c.staged}
-	if f.Size > copyUpTo {
-		return f, nil
-	}
-	file, err := c.journal.Snapshot(c.staged, f.Size)
-	if err != nil {
-		return nil, err
-	}
-	f.file, f.own = file, true
-	return f, nil
-}
-
-// Intact reports whether the bytes are still those that were frozen.
-func (f *Frozen) Intact() bool { return !f.off.Load() && (f.own || f.c.State().Bytes == f.Bytes) }
-
-// Same reports whether the bytes are those of a base, as far as it gives them.
-func (f *Frozen) Same(ctx context.Context, base Base) bool {
-	mine, theirs := make([]byte, f.Size), make([]byte, f.Size)
-	if n, err := f.ReadAt(mine, 0); int64(n) < f.Size && err != nil {
-		return false
-	}
-	n, _ := base.ReadAt(ctx, theirs, 0)
-	return int64(n) == f.Size && bytes.Equal(mine, theirs)
-}
-
-// ReadAt reads by the rules of [io.ReaderAt].
-func (f *Frozen) ReadAt(b []byte, off int64) (int, error) {
-	if off >= f.Size {
-		return 0, io.EOF
-	}
-	short := b[:min(int64(len(b)), f.Size-off)]
-	n, err := f.file.ReadAt(short, off)
-	if errors.Is(err, io.EOF) { // it ends in a hole
-		clear(short[n:])
-		n, err = len(short), nil
-	}
-	if err == nil && n < len(b) {
-		err = io.EOF
-	}
-	return n, err
-}
-
-// Close gives it up.
-func (f *Frozen) Close() {
-	if f.own {
-		f.file.Remove()
-	}
 }

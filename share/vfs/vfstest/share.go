@@ -36,6 +36,8 @@ type Share struct {
 	unwatch bool
 	space   vfs.Space
 	locks   map[string]int
+	ahead   map[string][]byte // what came of files before they were put
+	sending int               // such files just now
 }
 
 // file is a file or folder of a share.
@@ -107,7 +109,7 @@ func (s *Share) SetSpace(sp vfs.Space) {
 }
 
 // Calls is how often the tree called: of "stat", "list", "watch", "space", "open", "read", "put" (calls), "item" (files that
-// were put), "mkdir", "touch", "move", "copy", "remove", "lock"; of "" all.
+// were put), "mkdir", "touch", "move", "copy", "remove", "lock", "ahead"; of "" all.
 func (s *Share) Calls(verb string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,6 +121,20 @@ func (s *Share) Calls(verb string) int {
 		all += n
 	}
 	return all
+}
+
+// Ahead is what came of a file before it was put.
+func (s *Share) Ahead(p string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ahead[p])
+}
+
+// Sending is how many files are sent before they are put.
+func (s *Share) Sending() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sending
 }
 
 // Locked reports whether the tree shows a lock of a file.

@@ -255,6 +255,9 @@ func (f *treeFile) Truncate(size int64) error {
 	return told(err)
 }
 
+// Flush is what a kernel does at each close of a descriptor.
+func (f *treeFile) Flush() error { return told(f.f.Flush(f.ctx)) }
+
 func (f *treeFile) Sync() error { return told(f.f.Sync(f.ctx)) }
 
 func (f *treeFile) Close() error {

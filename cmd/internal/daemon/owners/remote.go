@@ -2,6 +2,7 @@ package owners
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"sync"
@@ -190,6 +191,18 @@ func (r *Remote) Put(ctx context.Context, items iter.Seq2[remote.PutItem, error]
 		}))
 	})
 	return err
+}
+
+// Ahead sends what there is of a file that is still written. That an owner does not take it says nothing of the right to the share.
+func (r *Remote) Ahead(ctx context.Context, number uint64, p share.Path, next func(context.Context) (remote.Window, bool)) error {
+	ctx, end, err := r.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	up := r.world.cfg.Uploads.Begin(r.at.Peer.ID, fmt.Sprintf("ahead\x00%s\x00%d", r.at.Access.Share, number))
+	defer up.Close()
+	return r.fs.Ahead(ctx, up, number, p, next)
 }
 
 // keptSize is the size, in bytes, of the largest file that is kept in memory once its owner has it: who saved it reads it next.
