@@ -22,9 +22,6 @@ import (
 
 const window = 3 << 20
 
-// nothing has no window.
-func nothing(context.Context) (w remote.Window, ok bool) { return w, false }
-
 // sendsAhead sends windows of a local file before it is put.
 type sendsAhead struct {
 	*writer
@@ -63,6 +60,16 @@ func (s *sendsAhead) window(name string, b []byte) {
 	case err := <-s.err:
 		s.t.Fatalf("it ended: %v", err)
 	}
+}
+
+// refused is how the owner refuses to be sent a file ahead.
+func (wr *writer) refused(number uint64) error {
+	wr.t.Helper()
+	ctx, cancel := context.WithTimeout(wr.t.Context(), 30*time.Second)
+	defer cancel()
+	up := wr.uploads.Begin(wr.w.Owner.ID(), "refused")
+	defer up.Close()
+	return wr.fs.Ahead(ctx, up, number, servetest.Path(wr.t, "big"), func(context.Context) (w remote.Window, ok bool) { return w, false })
 }
 
 // staged are the files that the owner has in staging.
@@ -177,7 +184,7 @@ func TestAheadAndAnotherNumber(t *testing.T) {
 		}
 	}
 	wr.arrives(b)
-	if err := wr.fs.Ahead(t.Context(), wr.uploads.Begin(w.Owner.ID(), "b"), 7, servetest.Path(t, "big"), nothing); peer.KindOf(err) != peer.Busy {
+	if err := wr.refused(7); peer.KindOf(err) != peer.Busy {
 		t.Errorf("the same twice: %v", err)
 	}
 }
@@ -202,7 +209,7 @@ func TestRightEndsWhileAhead(t *testing.T) {
 	if e := ledger.Wait(t, audit.KindCancelled, 1)[0]; e.Bytes != window || !strings.Contains(e.Why, "ended during ahead") {
 		t.Errorf("%+v", e)
 	}
-	if err := wr.fs.Ahead(t.Context(), wr.uploads.Begin(w.Owner.ID(), "b"), 7, servetest.Path(t, "big"), nothing); peer.KindOf(err) != peer.Denied {
+	if err := wr.refused(7); peer.KindOf(err) != peer.Denied {
 		t.Errorf("without the right: %v", err)
 	}
 }
