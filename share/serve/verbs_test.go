@@ -101,11 +101,12 @@ func verbs(t *testing.T, w *servetest.World) map[string]asking {
 				m.Share, m.Grant, m.Verb = id[:], grant, verb
 				var r sharepb.Changed
 				more := []proto.Message{}
-				if verb == sharepb.Verb_VERB_PUT {
+				fetched := verb == sharepb.Verb_VERB_PUT || verb == sharepb.Verb_VERB_AHEAD
+				if fetched {
 					more = append(more, &sharepb.PutItem{})
 				}
 				ask(t, w, from, edit.Protocol, m, &r, more...)
-				given := r.Entry != nil || r.Cursor != nil || r.Version != nil || verb == sharepb.Verb_VERB_PUT && r.End && r.Error == nil
+				given := r.Entry != nil || r.Cursor != nil || r.Version != nil || fetched && r.End && r.Error == nil
 				return refusal(r.Error, given)
 			}}
 		default:
@@ -132,6 +133,8 @@ func changeOf(t *testing.T, w *servetest.World, id share.ID, verb sharepb.Verb) 
 	switch verb {
 	case sharepb.Verb_VERB_PUT:
 		return &sharepb.Change{Upload: &sharepb.Upload{Id: make([]byte, 16), Token: []byte("token")}}
+	case sharepb.Verb_VERB_AHEAD:
+		return &sharepb.Change{Upload: &sharepb.Upload{Id: make([]byte, 16), Token: []byte("token"), Number: uint64(numbered.Add(1))}}
 	case sharepb.Verb_VERB_MKDIR:
 		return &sharepb.Change{Path: []string{name}}
 	case sharepb.Verb_VERB_REMOVE:

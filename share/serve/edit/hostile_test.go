@@ -296,6 +296,8 @@ func FuzzChange(f *testing.F) {
 	put.Share, put.Grant = b.docs[:], b.full
 	f.Add(servetest.Frames(f, mk, again, &sharepb.Change{Verb: sharepb.Verb_VERB_VERSIONS, Deep: true}))
 	f.Add(servetest.Frames(f, put, &sharepb.PutItem{Number: 1, Path: []string{"x"}, Dir: true}, &sharepb.PutItem{Number: 2, Path: []string{"f"}, Size: 3}, &sharepb.PutItem{}))
+	f.Add(servetest.Frames(f, &sharepb.Change{Share: b.docs[:], Grant: b.full, Verb: sharepb.Verb_VERB_AHEAD,
+		Upload: &sharepb.Upload{Id: put.Upload.Id, Token: put.Upload.Token, Number: 1}}, &sharepb.PutItem{Number: 1, Size: 4 << 20}, &sharepb.PutItem{}))
 	f.Add(servetest.Frames(f, &sharepb.Change{Share: b.docs[:], Grant: b.full, Verb: sharepb.Verb_VERB_TOUCH, Path: []string{"f"}, Base: &sharepb.Base{Any: true},
 		Touch: &sharepb.Touch{ModTime: new(int64(-1) << 63), Exec: new(true)}}))
 	f.Add(servetest.Frames(f, &sharepb.Change{Share: b.docs[:], Grant: b.full, Verb: sharepb.Verb_VERB_WATCH}, &sharepb.Change{Grant: []byte("x")}))
