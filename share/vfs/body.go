@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/peerd/peerd/peer"
@@ -129,5 +130,49 @@ func (f *FS) closeSources(now time.Time) {
 	f.mu.Unlock()
 	for _, s := range old {
 		s.Close()
+	}
+}
+
+// limited is a context that ends some time after somebody begins to wait for it: what is had at once needs no timer.
+type limited struct {
+	context.Context
+	patience time.Duration
+
+	mu     sync.Mutex
+	waited context.Context // nil as long as nobody does
+	cancel context.CancelFunc
+}
+
+func (l *limited) wait() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waited == nil {
+		l.waited, l.cancel = context.WithTimeout(l.Context, l.patience)
+	}
+	return l.waited
+}
+
+// Deadline counts from now on, if it did not before.
+func (l *limited) Deadline() (time.Time, bool) { return l.wait().Deadline() }
+
+// Done is closed at the end.
+func (l *limited) Done() <-chan struct{} { return l.wait().Done() }
+
+// Err is why it ended, or nil.
+func (l *limited) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waited == nil {
+		return l.Context.Err()
+	}
+	return l.waited.Err()
+}
+
+// end lets go of what waits.
+func (l *limited) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cancel != nil {
+		l.cancel()
 	}
 }

@@ -220,8 +220,8 @@ func (h *File) ReadAt(ctx context.Context, b []byte, off int64) (int, error) {
 	if r == nil || r.Away() { // what is in a cache is had at once
 		patience = 50 * time.Millisecond
 	}
-	short, end := context.WithTimeout(ctx, patience)
-	defer end()
+	short := &limited{Context: ctx, patience: patience}
+	defer short.end()
 	n, err := h.b.c.ReadAt(short, b, off)
 	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = h.fs.answered(ctx, h.b.pt, "read", h.path(), err)

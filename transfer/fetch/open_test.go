@@ -121,6 +121,33 @@ func TestOpenManyReaders(t *testing.T) {
 	}
 }
 
+// A file that is read here and there again and again is all brought, each piece once.
+func TestOpenBringsAll(t *testing.T) {
+	r := newRig(t)
+	truth := content(20*mib, 1)
+	r.write(t, "f", truth)
+	h := r.open(t, "f", fetch.Options{})
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for range 40 {
+		reads(t, h, truth, rnd.IntN(len(truth)-4096), 4096)
+	}
+	b := make([]byte, len(truth))
+	for ctx := soon(t); ; time.Sleep(time.Millisecond) {
+		if _, here := h.Here(b, 0); here {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal("not all of it came")
+		}
+	}
+	if !bytes.Equal(b, truth) {
+		t.Error("other bytes were read")
+	}
+	if n := r.Received(); n > int64(len(truth))*9/8 {
+		t.Errorf("%d bytes came for %d", n, len(truth))
+	}
+}
+
 // Of a file that is read here and there little more is fetched, and hashed, than was asked for.
 func TestOpenFetchesLittle(t *testing.T) {
 	r := newRig(t)

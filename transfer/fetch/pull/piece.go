@@ -123,40 +123,50 @@ func (p *pieceJob) first() bool {
 // take reads, hashes and writes the piece. It is written once it is right, but for one that is too long to be held: that is
 // written step by step.
 func (p *pieceJob) take(body io.Reader, s *lane.Scratch) (good bool, err error) {
-	held := p.Cost() <= transfer.UsualPiece
-	if held && cap(s.Whole) < transfer.UsualPiece {
+	if p.Cost() > transfer.UsualPiece {
+		return p.read(body, s, nil)
+	}
+	if to, ok := p.Sink.(Taker); ok {
+		b := to.Buffer(int(p.Cost()))
+		if good, err := p.read(body, s, b); !good || err != nil {
+			to.Recycle(b)
+			return good, err
+		}
+		to.Take(p.index, b)
+		return true, nil
+	}
+	if cap(s.Whole) < transfer.UsualPiece {
 		s.Whole = make([]byte, transfer.UsualPiece)
 	}
-	whole := s.Whole[:cap(s.Whole)]
+	b := s.Whole[:p.Cost()]
+	if good, err := p.read(body, s, b); !good || err != nil {
+		return good, err
+	}
+	return true, p.write(b, p.Layout.Offset(p.index))
+}
+
+// read reads and hashes the piece into whole, or, if that is nil, writes it step by step.
+func (p *pieceJob) read(body io.Reader, s *lane.Scratch, whole []byte) (good bool, err error) {
 	steps := make([]transfer.Hash, 0, 8)
 	begin, end := p.Layout.Offset(p.index), p.Layout.Offset(p.index)+p.Cost()
 	for off := begin; off < end; {
-		b := s.Step[:min(manifest.Step, end-off)]
-		if held {
-			b = whole[off-begin:][:len(b)]
+		n := min(manifest.Step, end-off)
+		b := s.Step[:n]
+		if whole != nil {
+			b = whole[off-begin:][:n]
 		}
 		if _, err := io.ReadFull(body, b); err != nil {
 			return false, err
 		}
 		steps = append(steps, s.Hasher.Subtree(b, off))
-		if !held {
+		if whole == nil {
 			if err := p.write(b, off); err != nil {
 				return false, err
 			}
 		}
-		off += int64(len(b))
+		off += n
 	}
-	if manifest.Join(steps) != p.want {
-		return false, nil
-	}
-	if !held {
-		return true, nil
-	}
-	if to, ok := p.Sink.(Taker); ok && p.Cost() == transfer.UsualPiece && cap(whole) == transfer.UsualPiece {
-		s.Whole = to.Take(p.index, whole)
-		return true, nil
-	}
-	return true, p.write(whole[:p.Cost()], begin)
+	return manifest.Join(steps) == p.want, nil
 }
 
 // sinkError is of this side: the file is given up for it, and not the source.

@@ -55,8 +55,12 @@ type Sink interface {
 	Here(i int)
 }
 
-// Taker is a [Sink] that takes a verified piece of transfer.UsualPiece bytes without a copy: b is its from then on, and what it
-// gives in return, as long, is the caller's.
+// Taker is a [Sink] that takes verified pieces of at most transfer.UsualPiece bytes without a copy.
 type Taker interface {
-	Take(i int, b []byte) []byte
+	// Buffer gives n bytes for a piece to be read into, with anything in them.
+	Buffer(n int) []byte
+	// Take takes a piece that is verified, in the buffer that it was read into.
+	Take(i int, b []byte)
+	// Recycle takes a buffer back that is of no use.
+	Recycle(b []byte)
 }

@@ -11,7 +11,7 @@ import (
 const (
 	firstAhead = 256 << 10 // what it begins with, if that is two pieces or more
 	leastAhead = 4 << 20   // what it may grow to however slow the reader is: 1 Gbit/s at 30 ms
-	mostAhead  = 32 << 20
+	mostAhead  = 16 << 20  // 1 Gbit/s at 130 ms; what is far ahead takes new memory, which is dear
 	mostPlaces = 8         // places of one file that are read from at once, as far as they are told apart
 	slack      = 512 << 10 // how far from where a reader was expected it may be: kernels ask in any order
 	skip       = 256 << 10 // how far it may skip, and still read in order
@@ -42,6 +42,7 @@ type cursor struct {
 
 	told  [2]int // the pieces that were last read ahead
 	asked int    // up to before which they were asked for
+	left  int    // up to before which memory was told that they are behind
 }
 
 // note takes in a read at a time, of which the first is any, by somebody who may be share bytes ahead. It reports whether places
@@ -50,7 +51,7 @@ func (c *cursors) note(now time.Duration, off, n, share int64) (left bool) {
 	c.turns++
 	d := c.near(off)
 	if d == nil {
-		d = &cursor{at: off, began: c.turns, seen: now, grown: now}
+		d = &cursor{at: off, began: c.turns, seen: now, grown: now, left: int(off >> c.layout.Bits)}
 		if len(c.all) == mostPlaces {
 			left = c.evict()
 		}

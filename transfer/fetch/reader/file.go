@@ -51,6 +51,7 @@ type File struct {
 	loads   map[int]*load // pieces on their way
 	waited  []int         // those of them that somebody waits for
 	asks    []*ask
+	sweep   sweep
 	source  *gathering // nil as long as nothing is asked of the swarm
 	idle    *time.Timer
 	over    error // why no more can be had of this version than is kept here
@@ -190,15 +191,16 @@ func (h *File) each(ctx context.Context, off, n int64, do func([]byte) error) er
 func (h *File) want(all []wanted, first, last int, off, n int64) ([]wanted, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if peer.KindOf(h.over) == peer.Integrity { // of an owner who is caught lying nothing is given
-		return nil, h.over
+	if err := h.lied(); err != nil {
+		return nil, err
 	}
-	change := false
+	change, missed := false, false
 	for i := first; i <= last; i++ {
 		if p := h.memory.Get(h.id, i); p != nil {
 			all = append(all, wanted{piece: p})
 			continue
 		}
+		missed = missed || h.loads[i] == nil
 		l := h.load(i)
 		if l.readers++; l.readers == 1 {
 			h.waited = append(h.waited, i)
@@ -208,6 +210,9 @@ func (h *File) want(all []wanted, first, last int, off, n int64) ([]wanted, erro
 	}
 	if h.layout.Pieces() > 1 && !h.closed {
 		change = h.readAhead(off, n) || change
+		if d := h.places.near(off + n); missed && (d == nil || d.window == 0) {
+			h.jumped()
+		}
 	}
 	if change {
 		h.tellWants()
@@ -215,12 +220,20 @@ func (h *File) want(all []wanted, first, last int, off, n int64) ([]wanted, erro
 	return all, nil
 }
 
+// lied is the error of an owner who is caught lying, of whom nothing is given. h.mu is held.
+func (h *File) lied() error {
+	if peer.KindOf(h.over) == peer.Integrity {
+		return h.over
+	}
+	return nil
+}
+
 // readAhead has read what follows on what is read in order, and reports whether that is another part than before. h.mu is held.
 func (h *File) readAhead(off, n int64) (changed bool) {
 	if h.places.note(time.Since(h.begun), off, n, h.memory.Share()) {
 		changed = true
 		for i, l := range h.loads {
-			if l.readers == 0 && !h.places.wanted(i) {
+			if l.readers == 0 && !l.swept && !h.places.wanted(i) {
 				h.giveUp(l)
 			}
 		}
@@ -232,6 +245,10 @@ func (h *File) readAhead(off, n int64) (changed bool) {
 	d := h.places.near(off + n)
 	if d == nil || h.over != nil {
 		return changed
+	}
+	for d.window > 0 && h.layout.Size > h.memory.Limit() && h.layout.Offset(d.left+1) <= d.at-slack {
+		h.memory.Passed(h.id, d.left)
+		d.left++
 	}
 	from, to := h.places.pieces(d)
 	if from == d.told[0] && to == d.told[1] {
@@ -250,7 +267,7 @@ func (h *File) readAhead(off, n int64) (changed bool) {
 	d.told, d.asked = [2]int{from, to}, to
 	if from < to {
 		next := min(to+max(to-from, hashAhead>>h.layout.Bits), h.layout.Pieces())
-		if gap := h.known.Gap(to, next); gap < next && h.asked(gap) == nil && len(h.asks) < 2 {
+		if gap := h.known.Gap(to, next); gap < next && h.asked(gap, true) == nil && len(h.asks) < 2 {
 			h.ask(gap, max(to-from, leastAsked))
 		}
 	}
@@ -271,6 +288,9 @@ func (h *File) tellWants() {
 		if from, to := h.places.pieces(d); from < to {
 			ahead = append(ahead, swarm.Span{From: from, To: to})
 		}
+	}
+	if w := h.sweep.span; w.From < w.To {
+		ahead = append(ahead, w)
 	}
 	h.source.pull.Want(now, ahead)
 }

@@ -99,6 +99,7 @@ func (h *File) fetch(ctx context.Context, l *load, want transfer.Hash) error {
 		h.mu.Unlock()
 		return nil
 	}
+	l.shelve = true
 	s := h.gather()
 	s.pull.Gone(l.index) // it was here before, perhaps
 	s.pull.Known(l.index, want)
@@ -165,13 +166,14 @@ func (s *gathering) refuse(err error) {
 
 var _ pull.Taker = (*gathering)(nil)
 
-// Take takes a piece without a copy.
-func (s *gathering) Take(i int, b []byte) []byte {
-	s.put(i, b[:s.h.layout.Length(i)])
-	return s.h.memory.Buffer(transfer.UsualPiece)
-}
+// Buffer gives a buffer for a piece.
+func (s *gathering) Buffer(n int) []byte { return s.h.memory.Buffer(n) }
 
-func (s *gathering) put(i int, b []byte) {
+// Recycle takes back what [gathering.Buffer] gave.
+func (s *gathering) Recycle(b []byte) { s.h.memory.Recycle(b) }
+
+// Take takes a piece without a copy.
+func (s *gathering) Take(i int, b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.coming[i]; old != nil {
@@ -180,16 +182,10 @@ func (s *gathering) put(i int, b []byte) {
 	s.coming[i] = b
 }
 
-// WriteAt takes a piece, or a step of a long one: of that memory is had as it arrives, not as a source says that it will.
+// WriteAt takes a step of a long piece: of that memory is had as it arrives, not as a source says that it will.
 func (s *gathering) WriteAt(b []byte, off int64) (int, error) {
 	l := s.h.layout
 	i := int(off >> l.Bits)
-	if l.Length(i) <= transfer.UsualPiece {
-		own := s.h.memory.Buffer(len(b))
-		copy(own, b)
-		s.put(i, own)
-		return len(b), nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.coming[i] = append(s.coming[i][:off-l.Offset(i)], b...)

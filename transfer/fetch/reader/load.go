@@ -19,11 +19,14 @@ type load struct {
 	index   int
 	readers int   // who wait
 	ahead   int64 // bytes that it counts for as long as nobody waits; 0 if somebody ever did
+	swept   bool  // it was begun for all of the file
 	cancel  context.CancelFunc
 	over    bool
 	done    chan struct{} // closed once piece or err is set
 	piece   *recent.Piece
 	err     error
+	shelve  bool          // the piece is for the shelf as well
+	fresh   *recent.Piece // which is put there
 }
 
 // load gives the load of a piece, which begins if it is not under way. h.mu is held.
@@ -66,6 +69,10 @@ func (h *File) settle(l *load, p *recent.Piece, err error) {
 	if p != nil && l.readers > 0 {
 		p.Retain() // until the last of them is gone
 	}
+	if p != nil && l.shelve {
+		p.Retain()
+		l.fresh = p
+	}
 	close(l.done)
 }
 
@@ -107,7 +114,7 @@ func (h *File) leave(l *load) {
 	switch {
 	case l.over && l.piece != nil:
 		l.piece.Release()
-	case !l.over && !h.places.wanted(l.index):
+	case !l.over && !l.swept && !h.places.wanted(l.index):
 		h.giveUp(l)
 		h.tellWants()
 	}
@@ -123,7 +130,7 @@ func (h *File) run(ctx context.Context, l *load) error {
 			_ = h.learn(0, m.Pieces, m.Root) // what the owner says now is told from it when it is asked
 		}
 	})
-	want, err := h.hash(ctx, l.index)
+	want, err := h.hash(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -132,11 +139,15 @@ func (h *File) run(ctx context.Context, l *load) error {
 		h.deliver(l.index, data)
 		return nil
 	}
-	if err := h.fetch(ctx, l, want); err != nil {
-		return err
+	err = h.fetch(ctx, l, want)
+	h.mu.Lock()
+	p := l.fresh
+	l.shelve, l.fresh = false, nil
+	h.mu.Unlock()
+	if p != nil {
+		h.keep(p, want)
 	}
-	h.keep(l.index, want)
-	return nil
+	return err
 }
 
 // deliver takes in a piece that is verified.
@@ -150,16 +161,13 @@ func (h *File) deliver(i int, data []byte) {
 	}
 }
 
-// keep puts a piece on the shelf for another time. Where the disk is slower than what comes, some are not kept.
-func (h *File) keep(i int, want transfer.Hash) {
-	n := h.layout.Length(i)
+// keep puts a piece on the shelf for another time, and releases it. Where the disk is slower than what comes, some are not kept.
+func (h *File) keep(p *recent.Piece, want transfer.Hash) {
+	defer p.Release()
+	n := int64(len(p.Data))
 	defer h.s.keeping.Add(-n)
-	if h.s.keeping.Add(n) > mostKeeping {
-		return
-	}
-	if p := h.memory.Get(h.id, i); p != nil {
+	if h.s.keeping.Add(n) <= mostKeeping {
 		h.s.Shelf.Keep(want, p.Data)
-		p.Release()
 	}
 }
 
@@ -192,7 +200,9 @@ func (h *File) small(ctx context.Context, l *load) error {
 		return h.final(err)
 	}
 	if want, more := h.known.Hash(0); more == nil {
-		h.keep(0, want)
+		if p := h.memory.Get(h.id, 0); p != nil {
+			h.keep(p, want)
+		}
 	}
 	return nil
 }
@@ -217,14 +227,15 @@ func (h *File) final(err error) error {
 // ask is a request for hashes, from piece first on up to before end.
 type ask struct {
 	first, end int
+	all        bool          // it is for all of a file
 	waiters    int           // guarded by File.mu
 	done       chan struct{} // closed once err is set
 	err        error
 }
 
 // hash waits for the hash of a piece.
-func (h *File) hash(ctx context.Context, i int) (transfer.Hash, error) {
-	for {
+func (h *File) hash(ctx context.Context, l *load) (transfer.Hash, error) {
+	for i := l.index; ; {
 		hash, more := h.known.Hash(i)
 		if more == nil {
 			return hash, nil
@@ -234,7 +245,7 @@ func (h *File) hash(ctx context.Context, i int) (transfer.Hash, error) {
 			h.mu.Unlock()
 			return hash, h.over
 		}
-		a := h.asked(i)
+		a := h.asked(i, l.readers == 0)
 		if a == nil {
 			a = h.ask(i, h.reach(i))
 		}
@@ -262,10 +273,11 @@ func (a *ask) wait(ctx context.Context, more <-chan struct{}) error {
 	}
 }
 
-// asked is the request for the hash of a piece that is under way, or nil. h.mu is held.
-func (h *File) asked(i int) *ask {
+// asked is the request for the hash of a piece that is under way, or nil. One for all of a file's may take long to come to it: it
+// is only for those who are in no hurry. h.mu is held.
+func (h *File) asked(i int, patient bool) *ask {
 	for _, a := range h.asks {
-		if a.first <= i && i < a.end {
+		if a.first <= i && i < a.end && (patient || !a.all) {
 			return a
 		}
 	}

@@ -22,14 +22,17 @@ type Cache struct {
 	mu      sync.Mutex
 	pieces  map[key]*Piece
 	order   *list.List // of *Piece, those used last in front
-	total   int64      // bytes of all in order
+	passed  *list.List // of *Piece that are of little use, those that went there last in front
+	total   int64      // bytes of all
+	behind  int64      // bytes of those in passed
 	ahead   int64      // bytes that are on their way and nobody waits for
 	readers int        // that read ahead
 	files   map[transfer.FileID]*Known
 	kept    int // hashes that there is room for in files
 	turns   uint64
 
-	free [classes]sync.Pool // of *[]byte
+	free  [classes][][]byte // buffers to be used again: those of new memory are dear
+	spare int64             // bytes of those
 }
 
 type key struct {
@@ -42,7 +45,7 @@ func New(limit int64) *Cache {
 	if limit == 0 {
 		limit = Usual
 	}
-	return &Cache{limit: limit, pieces: make(map[key]*Piece), order: list.New(), files: make(map[transfer.FileID]*Known)}
+	return &Cache{limit: limit, pieces: make(map[key]*Piece), order: list.New(), passed: list.New(), files: make(map[transfer.FileID]*Known)}
 }
 
 // Piece is one piece of a file. Its data is not written to, and stays as it is until Release.
@@ -53,6 +56,7 @@ type Piece struct {
 	key   key
 	refs  int           // guarded by cache.mu
 	place *list.Element // nil once it is dropped
+	left  bool          // place is in passed
 }
 
 // Get gives a piece that is here, or nil. Release gives it back.
@@ -62,9 +66,47 @@ func (c *Cache) Get(file transfer.FileID, piece int) *Piece {
 	p := c.pieces[key{file, piece}]
 	if p != nil {
 		p.refs++
-		c.order.MoveToFront(p.place)
+		c.use(p)
 	}
 	return p
+}
+
+// use puts a piece in front of the others. c.mu is held.
+func (c *Cache) use(p *Piece) {
+	if !p.left {
+		c.order.MoveToFront(p.place)
+		return
+	}
+	c.remove(p)
+	p.place = c.order.PushFront(p)
+}
+
+// remove takes a piece from its list. c.mu is held.
+func (c *Cache) remove(p *Piece) {
+	if !p.left {
+		c.order.Remove(p.place)
+		return
+	}
+	c.passed.Remove(p.place)
+	c.behind -= int64(cap(p.Data))
+	p.left = false
+}
+
+// Passed says that whoever read a piece goes on behind it. Of such pieces an eighth of the limit is kept: the memory of the others
+// serves for what is read next.
+func (c *Cache) Passed(file transfer.FileID, piece int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.pieces[key{file, piece}]
+	if p == nil || p.left {
+		return
+	}
+	c.order.Remove(p.place)
+	p.place, p.left = c.passed.PushFront(p), true
+	c.behind += int64(cap(p.Data))
+	for c.behind > c.limit/8 {
+		c.drop(c.passed.Back().Value.(*Piece))
+	}
 }
 
 // Has reports whether a piece is here.
@@ -88,18 +130,22 @@ func (c *Cache) Put(file transfer.FileID, piece int, data []byte) *Piece {
 		c.total += int64(cap(data))
 	} else {
 		c.recycle(data)
-		c.order.MoveToFront(p.place)
+		c.use(p)
 	}
 	p.refs++
-	for c.total > c.limit && c.order.Len() > 1 {
-		c.drop(c.order.Back().Value.(*Piece))
+	for c.total > c.limit && len(c.pieces) > 1 {
+		last := c.passed.Back()
+		if last == nil {
+			last = c.order.Back()
+		}
+		c.drop(last.Value.(*Piece))
 	}
 	return p
 }
 
 // drop forgets a piece. c.mu is held.
 func (c *Cache) drop(p *Piece) {
-	c.order.Remove(p.place)
+	c.remove(p)
 	delete(c.pieces, p.key)
 	c.total -= int64(cap(p.Data))
 	p.place = nil
@@ -123,6 +169,9 @@ func (p *Piece) Release() {
 		p.cache.recycle(p.Data)
 	}
 }
+
+// Limit is how many bytes are kept at most.
+func (c *Cache) Limit() int64 { return c.limit }
 
 // Bytes is how many bytes are kept.
 func (c *Cache) Bytes() int64 {
@@ -184,18 +233,51 @@ func (c *Cache) Buffer(n int) []byte {
 	if i < 0 {
 		return make([]byte, n)
 	}
-	if b, ok := c.free[i].Get().(*[]byte); ok {
-		return (*b)[:n]
+	if b := c.reuse(i); b != nil {
+		return b[:n]
 	}
 	return make([]byte, n, size)
 }
 
-// Recycle takes a buffer that is of no use any more.
-func (c *Cache) Recycle(b []byte) { c.recycle(b) }
+// reuse gives a buffer that was used before, or nil.
+func (c *Cache) reuse(class int) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := len(c.free[class]) - 1
+	if last < 0 {
+		return nil
+	}
+	b := c.free[class][last]
+	c.free[class][last] = nil
+	c.free[class] = c.free[class][:last]
+	c.spare -= int64(cap(b))
+	return b
+}
 
+// Recycle takes a buffer that is of no use any more.
+func (c *Cache) Recycle(b []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.recycle(b)
+}
+
+// recycle keeps a buffer for another piece, and an eighth of the limit of all such. Those of another size give way. c.mu is held.
 func (c *Cache) recycle(b []byte) {
-	if i := class(cap(b)); i >= 0 {
-		b = b[:cap(b)]
-		c.free[i].Put(&b)
+	i := class(cap(b))
+	if i < 0 {
+		return
+	}
+	size := int64(cap(b))
+	if c.spare+size > c.limit/8 {
+		for j := range c.free {
+			if j != i {
+				c.spare -= int64(len(c.free[j])) << (least + j)
+				c.free[j] = nil
+			}
+		}
+	}
+	if c.spare+size <= c.limit/8 {
+		c.free[i] = append(c.free[i], b[:size])
+		c.spare += size
 	}
 }

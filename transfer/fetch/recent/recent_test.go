@@ -51,6 +51,36 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// Of what was passed little is kept, unless somebody uses it again.
+func TestPassed(t *testing.T) {
+	c := New(16 << 20)
+	for n := range 8 {
+		c.Put(id(1), n, c.Buffer(1<<20)).Release()
+	}
+	for n := range 3 {
+		c.Passed(id(1), n)
+		c.Passed(id(1), n)
+	}
+	c.Get(id(1), 1).Release()
+	c.Passed(id(1), 3)
+	c.Passed(id(1), 4)
+	c.Passed(id(2), 5)
+	for n, want := range []bool{false, true, false, true, true, true, true, true} {
+		if got := c.Has(id(1), n); got != want {
+			t.Errorf("piece %d is here: %t", n, got)
+		}
+	}
+	if n := c.Bytes(); n != 6<<20 {
+		t.Errorf("%d bytes are kept", n)
+	}
+	for n := 8; n < 19; n++ {
+		c.Put(id(1), n, c.Buffer(1<<20)).Release()
+	}
+	if n := c.Bytes(); n != 16<<20 || c.Has(id(1), 3) || !c.Has(id(1), 4) {
+		t.Errorf("%d bytes are kept", n)
+	}
+}
+
 // What is held is never given to somebody else to write to.
 func TestHeldPiecesStay(t *testing.T) {
 	c := New(8 << 16)
