@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"slices"
 	"time"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/remote/line"
+	"github.com/peerd/peerd/share/remote/pages"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/sharepb"
 )
@@ -63,17 +63,17 @@ func (f *FS) Walk(ctx context.Context, p share.Path) iter.Seq2[share.Entry, erro
 // Space is how many bytes the share may hold, and how many more this peer may put there; both are 0 where the owner can't tell.
 func (f *FS) Space(ctx context.Context) (total, free int64, _ error) {
 	for try := 1; ; try++ {
-		a := newAnswer(f, sharepb.Verb_VERB_SPACE, share.Path{})
+		a := f.expect(sharepb.Verb_VERB_SPACE, share.Path{})
 		err := f.pages(ctx, a, func([]share.Entry) error { return nil })
 		switch {
-		case err == nil && a.space == nil:
+		case err == nil && a.Space == nil:
 			return 0, 0, f.lie(share.Path{}, "it says nothing")
 		case try == 1 && peer.KindOf(err) == peer.Denied:
 			continue
 		case err != nil:
 			return 0, 0, f.located(err, share.Path{})
 		}
-		return a.space.GetTotal(), a.space.GetFree(), nil
+		return a.Space.GetTotal(), a.Space.GetFree(), nil
 	}
 }
 
@@ -91,9 +91,9 @@ func (f *FS) ask(ctx context.Context, verb sharepb.Verb, p share.Path) iter.Seq2
 			}
 			return nil
 		}
-		err := f.pages(ctx, newAnswer(f, verb, p), page)
+		err := f.pages(ctx, f.expect(verb, p), page)
 		if !told && peer.KindOf(err) == peer.Denied {
-			err = f.pages(ctx, newAnswer(f, verb, p), page)
+			err = f.pages(ctx, f.expect(verb, p), page)
 		}
 		if err != nil && !errors.Is(err, errStopped) {
 			yield(share.Entry{}, f.located(err, p))
@@ -101,14 +101,18 @@ func (f *FS) ask(ctx context.Context, verb sharepb.Verb, p share.Path) iter.Seq2
 	}
 }
 
+func (f *FS) expect(verb sharepb.Verb, p share.Path) *pages.Answer {
+	return &pages.Answer{Verb: verb, Base: p, Most: f.most, Full: f.Full}
+}
+
 // errStopped is of who wants no more entries.
 var errStopped = errors.New("stopped")
 
 // pages gives what the pages of an answer hold to got, until that fails. A grant that is refused is not used again, and a line that was
 // kept too long is no reason to fail.
-func (f *FS) pages(ctx context.Context, a *answer, got func([]share.Entry) error) error {
+func (f *FS) pages(ctx context.Context, a *pages.Answer, got func([]share.Entry) error) error {
 	lines := f.client.looks
-	if a.verb == sharepb.Verb_VERB_WALK {
+	if a.Verb == sharepb.Verb_VERB_WALK {
 		lines = f.client.walks
 	}
 	for fresh := false; ; fresh = true {
@@ -120,7 +124,7 @@ func (f *FS) pages(ctx context.Context, a *answer, got func([]share.Entry) error
 }
 
 // exchange asks once; stale says that the line was dead before anything was answered.
-func (f *FS) exchange(ctx context.Context, lines *line.Lines, fresh bool, a *answer, got func([]share.Entry) error) (stale bool, err error) {
+func (f *FS) exchange(ctx context.Context, lines *line.Lines, fresh bool, a *pages.Answer, got func([]share.Entry) error) (stale bool, err error) {
 	grant, err := f.client.Grant(ctx, f.peer, f.name)
 	if err != nil {
 		return false, err
@@ -136,7 +140,7 @@ func (f *FS) exchange(ctx context.Context, lines *line.Lines, fresh bool, a *ans
 	if err := l.SetWriteDeadline(began.Add(silence)); err != nil {
 		return used, err
 	}
-	req := &sharepb.Request{Share: f.share[:], Verb: a.verb, Path: a.base.Components()}
+	req := &sharepb.Request{Share: f.share[:], Verb: a.Verb, Path: a.Base.Components()}
 	if l.Shows(f.share, grant) {
 		req.Grant = grant
 	}
@@ -153,9 +157,9 @@ func (f *FS) exchange(ctx context.Context, lines *line.Lines, fresh bool, a *ans
 			if ctx.Err() != nil {
 				return false, ctx.Err()
 			}
-			return used && a.pages == 0 && time.Since(began) < atOnce, away("list", err)
+			return used && a.Pages == 0 && time.Since(began) < atOnce, away("list", err)
 		}
-		entries, err := a.page(&page)
+		entries, err := a.Page(&page)
 		if err != nil {
 			return false, err
 		}
@@ -175,91 +179,12 @@ func (f *FS) exchange(ctx context.Context, lines *line.Lines, fresh bool, a *ans
 	}
 }
 
-// answer checks the pages that answer one request.
-type answer struct {
-	fs    *FS
-	verb  sharepb.Verb
-	base  share.Path
-	pages int
-	seen  int
-	last  []string // the path of the last entry
-	space *sharepb.Space
-}
-
-func newAnswer(f *FS, verb sharepb.Verb, p share.Path) *answer {
-	return &answer{fs: f, verb: verb, base: p}
-}
-
-func (a *answer) page(m *sharepb.Page) ([]share.Entry, error) {
-	a.pages++
-	a.seen += len(m.Entries)
-	a.space = m.Space
-	switch {
-	case (m.Space != nil) != (a.verb == sharepb.Verb_VERB_SPACE && m.Error == nil), m.GetSpace().GetFree() < 0, m.GetSpace().GetFree() > m.GetSpace().GetTotal():
-		return nil, a.fs.lie(a.base, "its sums make no sense")
-	case a.seen > a.fs.most:
-		return nil, a.fs.lie(a.base, "it lists more than any folder has")
-	case len(m.Entries) > serve.PageEntries:
-		return nil, a.fs.lie(a.base, "a page of its list is too long")
-	case len(m.Entries) == 0 && m.Error == nil && !m.End:
-		return nil, a.fs.lie(a.base, "a page of its list is empty")
-	}
-	entries := make([]share.Entry, len(m.Entries))
-	for i, e := range m.Entries {
-		var err error
-		if entries[i], err = a.entry(e); err != nil {
-			return nil, err
-		}
-	}
-	return entries, nil
-}
-
-// entry checks what a peer tells of. A name that no peer should send is an error: the rest is not worth more. Nor is it
-// when entries come in another order than [share.FS] says, which also keeps each from coming twice.
-func (a *answer) entry(m *sharepb.Entry) (share.Entry, error) {
-	path, err := share.ParsePath(slices.Concat(a.base.Components(), m.Path))
-	if err != nil {
-		return share.Entry{}, &peer.Error{Kind: peer.Integrity, Err: err, Hint: "the peer sends names that can't be"}
-	}
-	fits := false
-	switch depth := len(m.Path); a.verb {
-	case sharepb.Verb_VERB_STAT:
-		fits = depth == 0 && a.seen == 1
-	case sharepb.Verb_VERB_LIST:
-		fits = depth == 1
-	case sharepb.Verb_VERB_WALK:
-		fits = depth > 0
-	}
-	if !fits {
-		return share.Entry{}, a.fs.lie(path, "an entry of its list makes no sense")
-	}
-	if a.last != nil && slices.Compare(a.last, m.Path) >= 0 {
-		return share.Entry{}, a.fs.lie(path, "its list is out of order")
-	}
-	a.last = m.Path
-	return a.fs.checked(path, m)
-}
-
 // checked is an entry that makes sense.
 func (f *FS) checked(path share.Path, m *sharepb.Entry) (share.Entry, error) {
-	e := share.Entry{Path: path, Kind: share.EntryKind(m.Kind), Size: m.Size, ModTime: time.Unix(0, m.ModTime), Exec: m.Exec}
-	if (e.Kind != share.File && e.Kind != share.Dir) || m.Size < 0 || len(m.Version) != len(e.Version) {
-		return share.Entry{}, f.lie(path, "an entry of its list makes no sense")
-	}
-	copy(e.Version[:], m.Version)
-	if m.Lock != nil {
-		id, err := peer.ParseID(m.Lock.Peer)
-		if err != nil {
-			return share.Entry{}, f.lie(path, "somebody works on it who can't be")
-		}
-		e.Lock = &share.Lock{Peer: id, Name: peer.CleanName(m.Lock.Name, peer.Name(peer.Short(id))), Since: time.Unix(0, m.Lock.Since)}
-	}
-	return e, nil
+	return pages.Entry(f.Full, path, m)
 }
 
-func (f *FS) lie(p share.Path, what string) error {
-	return &peer.Error{Path: f.Full(p), Kind: peer.Integrity, Err: errors.New("the peer's answer can't be true: " + what)}
-}
+func (f *FS) lie(p share.Path, what string) error { return pages.Lie(f.Full, p, what) }
 
 // Full is a path in the share as it is called in messages.
 func (f *FS) Full(p share.Path) string {

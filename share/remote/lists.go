@@ -110,7 +110,7 @@ func (f *FS) askFor(l *line.Line, p share.Path, grant []byte) error {
 
 // answered reads the answer to one of many requests. refused is of that one alone, err of all.
 func (f *FS) answered(l *line.Line, p share.Path, most int) (entries []share.Entry, refused, err error) {
-	a := newAnswer(f, sharepb.Verb_VERB_LIST, p)
+	a := f.expect(sharepb.Verb_VERB_LIST, p)
 	for {
 		var page sharepb.Page
 		if err := l.SetReadDeadline(time.Now().Add(silence)); err != nil {
@@ -119,7 +119,7 @@ func (f *FS) answered(l *line.Line, p share.Path, most int) (entries []share.Ent
 		if err := l.In.ReadMsg(&page, serve.MaxPage); err != nil {
 			return nil, nil, away("list", err)
 		}
-		es, err := a.page(&page)
+		es, err := a.Page(&page)
 		if err != nil {
 			return nil, nil, err
 		}

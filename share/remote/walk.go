@@ -57,7 +57,7 @@ func (w *walker) run(ctx context.Context) {
 	since, denied := time.Now(), false
 	for {
 		news, behind := false, last != nil
-		w.err = w.fs.pages(ctx, newAnswer(w.fs, sharepb.Verb_VERB_WALK, w.top), func(page []share.Entry) error {
+		w.err = w.fs.pages(ctx, w.fs.expect(sharepb.Verb_VERB_WALK, w.top), func(page []share.Entry) error {
 			if behind { // of what was told already
 				i := slices.IndexFunc(page, func(e share.Entry) bool { return slices.Compare(last, e.Path.Components()) < 0 })
 				if i < 0 {
