@@ -11,7 +11,7 @@ import (
 const (
 	firstAhead = 256 << 10 // what it begins with, if that is two pieces or more
 	leastAhead = 4 << 20   // what it may grow to however slow the reader is: 1 Gbit/s at 30 ms
-	mostAhead  = 16 << 20  // 1 Gbit/s at 130 ms; what is far ahead takes new memory, which is dear
+	mostAhead  = 8 << 20   // 1 Gbit/s at 65 ms; what is far ahead takes new memory, which is dear
 	mostPlaces = 8         // places of one file that are read from at once, as far as they are told apart
 	slack      = 512 << 10 // how far from where a reader was expected it may be: kernels ask in any order
 	skip       = 256 << 10 // how far it may skip, and still read in order
@@ -129,6 +129,14 @@ func (c *cursors) pieces(d *cursor) (from, to int) {
 		return 0, 0
 	}
 	return int(d.at >> c.layout.Bits), int((min(d.at+d.window, c.layout.Size)-1)>>c.layout.Bits) + 1
+}
+
+// passed reports whether a piece that comes only now was asked for by somebody who is behind it by now: kernels ask for what
+// follows before they have what they asked for.
+func (c *cursors) passed(i int) bool {
+	return !c.wanted(i) && slices.ContainsFunc(c.all, func(d *cursor) bool {
+		return i < d.left && c.layout.Offset(d.left)-c.layout.Offset(i) <= mostAhead
+	})
 }
 
 // wanted reports whether a piece is read ahead of any place.

@@ -88,7 +88,7 @@ func TestReadAheadBesideRandomReads(t *testing.T) {
 			t.Fatalf("%d places are read ahead of", n)
 		}
 	}
-	if c.aheadOf(off) < 16 || len(c.all) > mostPlaces {
+	if c.aheadOf(off) < mostAhead>>20 || len(c.all) > mostPlaces {
 		t.Errorf("%d pieces ahead, %d places", c.aheadOf(off), len(c.all))
 	}
 }

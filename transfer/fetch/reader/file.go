@@ -246,7 +246,7 @@ func (h *File) readAhead(off, n int64) (changed bool) {
 	if d == nil || h.over != nil {
 		return changed
 	}
-	for d.window > 0 && h.layout.Size > h.memory.Limit() && h.layout.Offset(d.left+1) <= d.at-slack {
+	for d.window > 0 && h.passes() && h.layout.Offset(d.left+1) <= d.at-slack {
 		h.memory.Passed(h.id, d.left)
 		d.left++
 	}

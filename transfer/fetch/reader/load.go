@@ -159,7 +159,13 @@ func (h *File) deliver(i int, data []byte) {
 	if l := h.loads[i]; l != nil {
 		h.settle(l, p, nil)
 	}
+	if h.passes() && h.places.passed(i) {
+		h.memory.Passed(h.id, i)
+	}
 }
+
+// passes reports whether memory is to be told which pieces were passed, since it can't hold all. h.mu is held.
+func (h *File) passes() bool { return h.layout.Size > h.memory.Limit() }
 
 // keep puts a piece on the shelf for another time, and releases it. Where the disk is slower than what comes, some are not kept.
 func (h *File) keep(p *recent.Piece, want transfer.Hash) {

@@ -261,14 +261,14 @@ func (c *Cache) Recycle(b []byte) {
 	c.recycle(b)
 }
 
-// recycle keeps a buffer for another piece, and an eighth of the limit of all such. Those of another size give way. c.mu is held.
+// recycle keeps a buffer for another piece, and a quarter of the limit of all such. Those of another size give way. c.mu is held.
 func (c *Cache) recycle(b []byte) {
 	i := class(cap(b))
 	if i < 0 {
 		return
 	}
 	size := int64(cap(b))
-	if c.spare+size > c.limit/8 {
+	if c.spare+size > c.limit/4 {
 		for j := range c.free {
 			if j != i {
 				c.spare -= int64(len(c.free[j])) << (least + j)
@@ -276,7 +276,7 @@ func (c *Cache) recycle(b []byte) {
 			}
 		}
 	}
-	if c.spare+size <= c.limit/8 {
+	if c.spare+size <= c.limit/4 {
 		c.free[i] = append(c.free[i], b[:size])
 		c.spare += size
 	}
