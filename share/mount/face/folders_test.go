@@ -101,20 +101,28 @@ func TestFolderIsKept(t *testing.T) {
 	})
 }
 
+// droppedAtItsEnd reads a folder, with something done in its midst, and reports whether the kernel is told to drop it only once
+// it was read to its end.
+func droppedAtItsEnd(t *testing.T, f *Face, k *kernel, dir vfs.Ino, midst func()) bool {
+	t.Helper()
+	place := uint64(0)
+	part(t, f, dir, &place, 3)
+	midst()
+	synctest.Wait()
+	k.mu.Lock()
+	k.told = nil
+	k.mu.Unlock()
+	all(t, f, dir, place)
+	synctest.Wait()
+	return k.heard(drop(f, dir))
+}
+
 func TestFolderThatNobodyWatches(t *testing.T) {
 	in(t, func(t *testing.T, f *Face, k *kernel, s *vfstest.Share) {
 		s.Unwatched(true)
 		time.Sleep(10 * time.Second)
 		dir, _ := find(t, f, "a")
-		place := uint64(0)
-		part(t, f, dir, &place, 3)
-		synctest.Wait()
-		k.mu.Lock()
-		k.told = nil
-		k.mu.Unlock()
-		all(t, f, dir, place)
-		synctest.Wait()
-		if !k.heard(drop(f, dir)) {
+		if !droppedAtItsEnd(t, f, k, dir, func() {}) {
 			t.Error("it keeps what nobody watches")
 		}
 	})
@@ -124,16 +132,7 @@ func TestFolderThatNobodyWatches(t *testing.T) {
 func TestFolderChangesBeforeItsEnd(t *testing.T) {
 	in(t, func(t *testing.T, f *Face, k *kernel, s *vfstest.Share) {
 		dir, _ := find(t, f, "a")
-		place := uint64(0)
-		part(t, f, dir, &place, 3)
-		s.Write("a/new", nil)
-		synctest.Wait()
-		k.mu.Lock()
-		k.told = nil
-		k.mu.Unlock()
-		all(t, f, dir, place)
-		synctest.Wait()
-		if !k.heard(drop(f, dir)) {
+		if !droppedAtItsEnd(t, f, k, dir, func() { s.Write("a/new", nil) }) {
 			t.Error("it keeps what changed while it read")
 		}
 	})
