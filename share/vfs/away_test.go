@@ -128,6 +128,35 @@ func TestSilent(t *testing.T) {
 	}
 }
 
+// TestReadAgain has an owner that gives no bytes: who asks for the same ones again at once, as a kernel does by itself, does not wait
+// again.
+func TestReadAgain(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.prepare()
+		h := x.open("a", os.O_RDONLY)
+		b := make([]byte, 6)
+		read := func(want time.Duration) {
+			x.Helper()
+			began := time.Now()
+			_, err := h.ReadAt(b, 0)
+			x.is(err, peer.Unreachable)
+			if took := time.Since(began); took != want {
+				x.Errorf("a read fails after %v, want %v", took, want)
+			}
+		}
+		x.peer.Silence()
+		read(15 * time.Second)
+		read(50 * time.Millisecond)
+		time.Sleep(3 * time.Second)
+		read(15 * time.Second) // the owner has another chance
+		x.peer.Return()
+		time.Sleep(3 * time.Second)
+		_, err := h.ReadAt(b, 0)
+		x.ok(err)
+		x.ok(h.Close())
+	})
+}
+
 // TestNeverThere has an owner that was away from the beginning.
 func TestNeverThere(t *testing.T) {
 	in(t, func(x *fixture) {

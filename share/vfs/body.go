@@ -3,6 +3,7 @@ package vfs
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/peerd/peerd/peer"
@@ -12,7 +13,7 @@ import (
 	"github.com/peerd/peerd/transfer"
 )
 
-// body is a file's bytes, as all who have it open share them. It is guarded by FS.mu.
+// body is a file's bytes, as all who have it open share them. But for vain it is guarded by FS.mu.
 type body struct {
 	c       *content.Content
 	pt      *point
@@ -44,7 +45,13 @@ type body struct {
 
 	ahead context.CancelFunc // ends that it is sent while it is written; nil if it was not begun
 	grown chan struct{}      // of ahead: holds a token when there may be more to send
+
+	vain atomic.Int64 // Unix nanoseconds until which nobody waits for bytes: somebody did in vain
 }
+
+// vainly reports whether somebody waited for bytes in vain just now. A kernel that is told so asks once more by itself, before it tells
+// the program that reads: who waited again would make one call of a program wait twice.
+func (b *body) vainly(now time.Time) bool { return now.UnixNano() < b.vain.Load() }
 
 // dirty reports whether its owner does not have it as it is.
 func (b *body) dirty() bool { return b.c.State().Gen != b.sent }

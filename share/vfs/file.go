@@ -217,13 +217,16 @@ func (h *File) ReadAt(ctx context.Context, b []byte, off int64) (int, error) {
 		return 0, err
 	}
 	patience := readPatience
-	if r == nil || r.Away() { // what is in a cache is had at once
+	if r == nil || r.Away() || h.b.vainly(time.Now()) { // what is in a cache is had at once
 		patience = 50 * time.Millisecond
 	}
 	short := &limited{Context: ctx, patience: patience}
 	defer short.end()
 	n, err := h.b.c.ReadAt(short, b, off)
 	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if patience == readPatience && errors.Is(short.Err(), context.DeadlineExceeded) {
+			h.b.vain.Store(time.Now().Add(silence).UnixNano())
+		}
 		err = h.fs.answered(ctx, h.b.pt, "read", h.path(), err)
 	}
 	return n, err
