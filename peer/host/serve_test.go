@@ -13,6 +13,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/host"
+	"github.com/peerd/peerd/peer/host/limit"
 	"github.com/peerd/peerd/peer/peertest"
 )
 
@@ -52,6 +53,47 @@ func TestStreamCaps(t *testing.T) {
 	}
 	release <- struct{}{}
 	eventually(t, "a place is free again", func() bool { return open() == nil })
+}
+
+// TestPingWhenBusy: a peer that has too much to do has answered; that there is too much under way here says nothing of it.
+func TestPingWhenBusy(t *testing.T) {
+	const ping = "/peerd/ping/1"
+	hosts := peertest.Hosts(t, 2)
+	a, b := hosts[0], hosts[1]
+	open := func() peer.Stream {
+		s, err := a.Open(within(t, 10*time.Second), b.ID(), ping, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Reset() })
+		return s
+	}
+	eventually(t, "the peer has too much to do", func() bool {
+		s := open()
+		_, err := s.Write([]byte("half")) // it waits for the rest
+		if err == nil {
+			_ = s.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			_, err = s.Read(make([]byte, 1))
+		}
+		return peer.KindOf(err) == peer.Busy
+	})
+	if _, err := a.Ping(within(t, 10*time.Second), b.ID()); err != nil {
+		t.Errorf("a peer that has too much to do: %v", err)
+	}
+	var err error
+	for range 2 * limit.PeerStreams {
+		var s peer.Stream
+		if s, err = a.Open(within(t, 10*time.Second), b.ID(), echo, 0); err != nil {
+			break
+		}
+		t.Cleanup(func() { s.Reset() })
+	}
+	if peer.KindOf(err) != peer.Busy {
+		t.Fatalf("at our own limits: %v", err)
+	}
+	if _, err := a.Ping(within(t, 10*time.Second), b.ID()); peer.KindOf(err) != peer.Busy {
+		t.Errorf("a ping at our own limits: %v", err)
+	}
 }
 
 func TestHandlerPanics(t *testing.T) {

@@ -103,7 +103,8 @@ func answerPing(_ context.Context, s peer.Stream) error {
 	return err
 }
 
-// Ping finds out whether a peer can be reached, dialling if need be, and how long it takes to answer once connected.
+// Ping finds out whether a peer can be reached, dialling if need be, and how long it takes to answer once connected. That it has too
+// much to do is an answer; an error of kind Busy is about our own limits.
 func (h *Host) Ping(ctx context.Context, id peer.ID) (time.Duration, error) {
 	s, err := h.Open(ctx, id, pingProtocol, 0)
 	if err != nil {
@@ -122,10 +123,11 @@ func ping(ctx context.Context, s peer.Stream, timeout time.Duration) (time.Durat
 	}
 	start := time.Now()
 	var b [pingSize]byte
-	if _, err := s.Write(b[:]); err != nil {
-		return 0, err
+	_, err := s.Write(b[:])
+	if err == nil {
+		_, err = io.ReadFull(s, b[:])
 	}
-	if _, err := io.ReadFull(s, b[:]); err != nil {
+	if err != nil && peer.KindOf(err) != peer.Busy {
 		return 0, err
 	}
 	return time.Since(start), nil

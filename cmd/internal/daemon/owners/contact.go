@@ -3,6 +3,7 @@ package owners
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -21,17 +22,29 @@ const (
 	restAfter = 5 * time.Minute  // of not being used, until it is not looked after
 )
 
+// links are connections to peers, as package host has them.
+type links interface {
+	Ping(ctx context.Context, id peer.ID) (time.Duration, error)
+	Connected(id peer.ID) bool
+	Keep(id peer.ID, keep bool)
+}
+
 // contact is what is known of whether a peer can be reached.
 type contact struct {
-	id    peer.ID
-	world *World
-	wake  chan struct{}
+	id     peer.ID
+	base   context.Context // of here
+	links  links
+	listed func() bool // discovery sees the peer
+	tell   func()      // that it went away, or is back
+	log    *slog.Logger
+	wake   chan struct{}
 
 	mu      sync.Mutex
 	users   int // calls that run
 	used    time.Time
 	resting bool
 	lost    time.Time          // since when it does not answer; zero while it does
+	heard   time.Time          // it answered last
 	out     bool               // it is known to be away
 	here    context.Context    // ends when it is
 	leave   context.CancelFunc // ends here
@@ -39,9 +52,9 @@ type contact struct {
 
 var errAway = errors.New("the peer went away")
 
-func newContact(id peer.ID, w *World) *contact {
-	c := &contact{id: id, world: w, wake: make(chan struct{}, 1), used: time.Now()}
-	c.here, c.leave = context.WithCancel(w.ctx)
+func newContact(base context.Context, id peer.ID, l links, listed func() bool, tell func(), log *slog.Logger) *contact {
+	c := &contact{id: id, base: base, links: l, listed: listed, tell: tell, log: log, wake: make(chan struct{}, 1), used: time.Now()}
+	c.here, c.leave = context.WithCancel(base)
 	return c
 }
 
@@ -76,13 +89,13 @@ func (c *contact) since() time.Time {
 
 // run looks after the peer until ctx ends. While it is in use its connection is kept, so that one that is gone tells something.
 func (c *contact) run(ctx context.Context) {
-	c.world.cfg.Host.Keep(c.id, true)
-	defer func() { c.world.cfg.Host.Keep(c.id, false) }()
+	c.links.Keep(c.id, true)
+	defer func() { c.links.Keep(c.id, false) }()
 	for wait := time.Duration(0); ; {
 		var timer <-chan time.Time
 		unused := c.unused()
 		if unused {
-			c.world.cfg.Host.Keep(c.id, false)
+			c.links.Keep(c.id, false)
 		} else {
 			timer = time.After(wait)
 		}
@@ -92,14 +105,14 @@ func (c *contact) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		if unused {
-			c.world.cfg.Host.Keep(c.id, true)
+			c.links.Keep(c.id, true)
 		}
 		switch {
 		case ctx.Err() != nil:
 			return
 		case c.look(ctx):
 			wait = pingEvery
-		case time.Since(c.since()) > longAway:
+		case c.gone() && time.Since(c.since()) > longAway:
 			wait = againLate
 		default:
 			wait = again
@@ -115,32 +128,36 @@ func (c *contact) unused() bool {
 	return c.resting
 }
 
-// look asks the peer whether it is there.
+// look asks the peer whether it is there, and reports whether it said so.
 func (c *contact) look(ctx context.Context) bool {
 	began := time.Now()
-	if !c.world.cfg.Host.Connected(c.id) {
+	if !c.links.Connected(c.id) {
 		c.miss(began)
 	}
 	defer time.AfterFunc(lostFor, func() { c.miss(began) }).Stop()
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()
-	_, err := c.world.cfg.Host.Ping(ctx, c.id)
-	if err != nil && peer.KindOf(err) != peer.Busy {
+	_, err := c.links.Ping(ctx, c.id)
+	switch {
+	case err == nil:
+		c.answered()
+	case peer.KindOf(err) != peer.Busy: // else we have too much under way to ask: nothing is learned
 		c.miss(began)
-		return false
 	}
-	c.answered()
-	return true
+	return err == nil
 }
 
-// miss takes in that nothing was heard since a moment.
+// miss takes in that nothing was heard since a moment, unless something was meanwhile.
 func (c *contact) miss(since time.Time) {
 	c.mu.Lock()
+	if c.heard.After(since) {
+		c.mu.Unlock()
+		return
+	}
 	if c.lost.IsZero() {
 		c.lost = since
 	}
-	_, listed := c.world.cfg.LAN.View().Get(c.id)
-	out := time.Since(c.lost) >= lostFor || !listed && !c.world.cfg.Host.Connected(c.id)
+	out := time.Since(c.lost) >= lostFor || !c.listed() && !c.links.Connected(c.id)
 	told := out && !c.out
 	if told {
 		c.out = true
@@ -148,8 +165,8 @@ func (c *contact) miss(since time.Time) {
 	}
 	c.mu.Unlock()
 	if told {
-		c.world.cfg.Log.Info("a peer whose shares are in use is away", "peer", c.id)
-		c.world.Tell()
+		c.log.Info("a peer whose shares are in use is away", "peer", c.id)
+		c.tell()
 	}
 }
 
@@ -157,14 +174,14 @@ func (c *contact) miss(since time.Time) {
 func (c *contact) answered() {
 	c.mu.Lock()
 	back := c.out
-	c.lost, c.out = time.Time{}, false
+	c.lost, c.heard, c.out = time.Time{}, time.Now(), false
 	if back {
-		c.here, c.leave = context.WithCancel(c.world.ctx)
+		c.here, c.leave = context.WithCancel(c.base)
 	}
 	c.mu.Unlock()
 	if back {
-		c.world.cfg.Log.Info("a peer whose shares are in use is back", "peer", c.id)
-		c.world.Tell()
+		c.log.Info("a peer whose shares are in use is back", "peer", c.id)
+		c.tell()
 	}
 }
 

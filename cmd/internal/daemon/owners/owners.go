@@ -312,7 +312,11 @@ func (w *World) contact(id peer.ID) *contact {
 	defer w.mu.Unlock()
 	c := w.contacts[id]
 	if c == nil {
-		c = newContact(id, w)
+		listed := func() bool {
+			_, ok := w.cfg.LAN.View().Get(id)
+			return ok
+		}
+		c = newContact(w.ctx, id, w.cfg.Host, listed, w.Tell, w.cfg.Log)
 		w.contacts[id] = c
 		if w.ctx.Err() == nil && id != w.self {
 			w.tasks.Go(func() { c.run(w.ctx) })
