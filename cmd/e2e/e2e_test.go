@@ -12,11 +12,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -186,6 +189,37 @@ func (n *node) log() string {
 }
 
 func tail(s string, size int) string { return s[max(0, len(s)-size):] }
+
+// goroutines ends the daemon, and gives what it was doing: its log, and each kind of goroutine with how many there were.
+func (n *node) goroutines() string {
+	n.t.Helper()
+	_ = n.daemon.Cmd.Process.Signal(syscall.SIGQUIT) // it may have ended
+	n.daemon.Wait(quick)
+	log, dump, _ := strings.Cut(n.daemon.Output(), "SIGQUIT: quit\n")
+	arguments := regexp.MustCompile(`(\([^*)]*\)| in goroutine \d+)$`)
+	count := map[string]int{}
+	for block := range strings.SplitSeq(dump, "\n\n") {
+		head, stack, _ := strings.Cut(strings.TrimSpace(block), "\n")
+		if _, state, ok := strings.Cut(head, " ["); ok && strings.Contains(stack, "peerd/peerd/") {
+			var calls []string
+			for line := range strings.Lines(stack) {
+				if line[0] != '\t' {
+					call := arguments.ReplaceAllString(strings.TrimSpace(line), "")
+					if call = call[strings.LastIndexByte(call, '/')+1:]; !strings.HasPrefix(call, "runtime.") {
+						calls = append(calls, call)
+					}
+				}
+			}
+			count["["+state+" "+strings.Join(calls, " < ")]++
+		}
+	}
+	var b strings.Builder
+	b.WriteString(tail(log, 4000))
+	for _, kind := range slices.Sorted(maps.Keys(count)) {
+		fmt.Fprintf(&b, "%d × %s\n", count[kind], kind)
+	}
+	return b.String()
+}
 
 // peers gives the others that the daemon knows, by name.
 func (n *node) peers() map[string]control.Peer {

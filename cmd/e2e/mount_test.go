@@ -31,49 +31,47 @@ func TestMount(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	var took seen
 	at := func(name string) map[string]string {
 		return map[string]string{"the owner": filepath.Join(dir, name), a.Name: a.path(name), b.Name: b.path(name)}
 	}
+	show := func(name, text string) {
+		t.Helper()
+		for where, path := range at(name) {
+			took = append(took, shows(t, where, path, text))
+		}
+	}
+	vanish := func(name string) {
+		t.Helper()
+		for where, path := range at(name) {
+			took = append(took, vanishes(t, where, path))
+		}
+	}
 	a.put("docs/new.txt", "from a")
-	for where, path := range at("docs/new.txt") {
-		shows(t, where, path, "from a")
-	}
+	show("docs/new.txt", "from a")
 	b.put("docs/new.txt", "and b, longer")
-	for where, path := range at("docs/new.txt") {
-		shows(t, where, path, "and b, longer")
-	}
+	show("docs/new.txt", "and b, longer")
 	write(t, filepath.Join(dir, "docs", "new.txt"), "and the owner, by some program")
-	for where, path := range at("docs/new.txt") {
-		shows(t, where, path, "and the owner, by some program")
-	}
+	show("docs/new.txt", "and the owner, by some program")
 	if err := os.Rename(a.path("docs/new.txt"), a.path("moved.txt")); err != nil {
 		t.Error(err)
 	}
-	for where, path := range at("moved.txt") {
-		shows(t, where, path, "and the owner, by some program")
-	}
-	for where, path := range at("docs/new.txt") {
-		vanishes(t, where, path)
-	}
+	show("moved.txt", "and the owner, by some program")
+	vanish("docs/new.txt")
 	if err := os.Remove(b.path("moved.txt")); err != nil {
 		t.Error(err)
 	}
-	for where, path := range at("moved.txt") {
-		vanishes(t, where, path)
-	}
+	vanish("moved.txt")
 	if err := os.MkdirAll(a.path("x/y"), 0o755); err != nil {
 		t.Error(err)
 	}
 	a.put("x/y/z", "deep")
-	for where, path := range at("x/y/z") {
-		shows(t, where, path, "deep")
-	}
+	show("x/y/z", "deep")
 	if err := os.RemoveAll(b.path("x")); err != nil {
 		t.Error(err)
 	}
-	for where, path := range at("x") {
-		vanishes(t, where, path)
-	}
+	vanish("x")
+	took.check(t)
 	if out := owner.ok(quick, "audit", "--share", "data"); !strings.Contains(out, "docs/new.txt") {
 		t.Errorf("the audit of the owner does not know of it:\n%s", out)
 	}
