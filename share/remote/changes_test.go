@@ -250,8 +250,13 @@ func TestPutResumes(t *testing.T) {
 			cancel()
 		}
 	}}
-	if err := wr.putTo(ctx, "a", r, each(it)); err == nil {
-		t.Skip("all of it came before it could be broken off")
+	half := it
+	half.Open = func(c context.Context) (share.OpenFile, error) {
+		f, err := it.Open(c)
+		return halved{f, ctx, size / 2}, err
+	}
+	if err := wr.putTo(ctx, "a", r, each(half)); err == nil {
+		t.Fatal("all of it came before it could be broken off")
 	}
 	// The owner may still be about to let the first go: then the second has a place of its own, and begins anew.
 	wait(t, func() bool { return !w.Changing() })
@@ -269,6 +274,21 @@ func TestPutResumes(t *testing.T) {
 		t.Error("it holds other bytes")
 	}
 	ledger.Wait(t, audit.KindCancelled, 1)
+}
+
+// halved is a file of which what is behind its half can't be read before ctx ends.
+type halved struct {
+	share.OpenFile
+	ctx  context.Context
+	half int64
+}
+
+func (h halved) ReadAt(b []byte, off int64) (int, error) {
+	if off+int64(len(b)) > h.half {
+		<-h.ctx.Done()
+		return 0, h.ctx.Err()
+	}
+	return h.OpenFile.ReadAt(b, off)
 }
 
 // TestPutTwiceAtOnce: the same files put twice at the same time, by the same peer, are there once, and both puts end well.
