@@ -36,19 +36,23 @@ func TestMakeRun(t *testing.T) {
 	}
 }
 
-// TestReady measures the start.
+// TestReady measures the start: of the first one, which makes a key, and three more the quickest counts, for the machine may be busy.
 func TestReady(t *testing.T) {
 	all, _ := nodes(t, lantest.Options{Hosts: 1})
-	for _, what := range []string{"first start, a key is made", "second start"} {
+	least := quick
+	for i := range 4 {
 		all[0].start()
-		t.Logf("%s: ready after %v", what, all[0].ready.Sub(all[0].began).Round(time.Millisecond))
-		if took := all[0].ready.Sub(all[0].began); took > 3*time.Second {
-			t.Errorf("ready after %v; 0.5s is the aim, and no machine is that busy", took)
-		}
+		took := all[0].ready.Sub(all[0].began)
+		t.Logf("start %d: ready after %v", i+1, took.Round(time.Millisecond))
+		least = min(least, took)
 		if status := all[0].daemon.Stop(); status != 0 {
 			t.Errorf("SIGTERM gave exit status %d\n%s", status, all[0].log())
 		}
+		if i > 0 && least <= time.Second {
+			return
+		}
 	}
+	t.Errorf("ready after %v at least, want at most 1s; 0.5s is the aim", least)
 }
 
 // TestExitStatus has one line for every way to fail.
@@ -61,7 +65,7 @@ func TestExitStatus(t *testing.T) {
 	all[1].fails(quick, 7, "peers")
 	all[0].start("--share", docs)
 	all[1].start()
-	fullView(t, 2*time.Second, all[:2]...)
+	fullView(t, quick, all[:2]...)
 	for _, c := range []struct {
 		status int
 		args   []string
@@ -123,7 +127,7 @@ func TestPassword(t *testing.T) {
 	write(t, filepath.Join(docs, "f"), "text")
 	owner.start()
 	guest.start()
-	fullView(t, 2*time.Second, all...)
+	fullView(t, quick, all...)
 	owner.ok(quick, "share", "add", docs, "--read-password-file", file(owner, "pw", "correct horse battery staple"))
 	lantest.WaitFor(t, 5*time.Second, "the share to be seen", func() bool { return strings.Contains(guest.ok(quick, "ls"), "docs") })
 

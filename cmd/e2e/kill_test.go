@@ -188,7 +188,7 @@ func TestKillOwner(t *testing.T) {
 		acked: map[string]bool{}, done: map[string]int{}, open: map[string]int{}}
 	moments := rand.New(rand.NewPCG(seed, 2))
 	var back time.Duration
-	for round := range kills {
+	for round := 0; round < kills || round < 4*kills && s.misses(); round++ { // on a busy machine little is done between two kills
 		ctx, cancel := context.WithTimeout(context.Background(), slow)
 		killed, idle := make(chan struct{}), make(chan error, 1)
 		go func() {
@@ -254,9 +254,12 @@ func TestKillOwner(t *testing.T) {
 	staged, _ := os.ReadDir(filepath.Join(dir, ".peerd", "tmp"))
 	t.Logf("%d kills: done %v, not acknowledged %v; %d contents put, %d acknowledged, %d files now, %d contents with old ones; %d things staged; "+
 		"back after %v at most", kills, s.done, s.open, len(s.put), len(s.acked), len(now), len(old), len(staged), back.Round(time.Millisecond))
-	for _, kind := range []string{"put", "put folder", "remove", "move", "restore"} {
-		if s.done[kind] == 0 {
-			t.Errorf("no %s was ever acknowledged", kind)
-		}
+	if s.misses() {
+		t.Error("there is a kind of change that never was acknowledged")
 	}
+}
+
+// misses reports whether a kind of change was never acknowledged.
+func (s *scribe) misses() bool {
+	return slices.ContainsFunc([]string{"put", "put folder", "remove", "move", "restore"}, func(kind string) bool { return s.done[kind] == 0 })
 }

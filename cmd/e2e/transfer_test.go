@@ -22,7 +22,7 @@ func pair(t *testing.T, dir string) (sender, receiver *node) {
 	all, _ := nodes(t, lantest.Options{Hosts: 2})
 	all[0].start("--share", dir+"=data")
 	all[1].start()
-	fullView(t, 5*time.Second, all...)
+	fullView(t, quick, all...)
 	return all[0], all[1]
 }
 
