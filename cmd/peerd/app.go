@@ -33,7 +33,7 @@ func newApp(e *env) *cli.App {
 		HideVersion: true,
 		HideHelp:    true, // arrange sends --help to our own help command
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "home", Usage: "keep state, keys and socket in `DIR`", EnvVars: []string{"PEERD_HOME"}, Destination: &e.home},
+			&cli.StringFlag{Name: "home", Usage: "keep state, keys and socket in `DIR`", EnvVars: []string{"PEERD_HOME"}, Value: e.home, Destination: &e.home},
 			&cli.BoolFlag{Name: "json", Usage: "answer in JSON", Destination: &e.JSON},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print answers and errors alone", Destination: &e.Quiet},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell more", Destination: &e.Verbose},

@@ -18,14 +18,16 @@ import (
 // interrupted is the exit status of a command that a signal ended: 128 and the number of SIGINT, as shells have it.
 const interrupted = 130
 
-func main() { os.Exit(run(os.Args)) }
+func main() {
+	os.Exit(run(&env{Terminal: ui.New(os.Stdin, os.Stdout, os.Stderr), getenv: os.Getenv}, os.Args))
+}
 
-func run(args []string) int {
+// run runs a command and gives the exit status.
+func run(e *env, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal ends the process at once
 
-	e := &env{Terminal: ui.New(os.Stdin, os.Stdout, os.Stderr), getenv: os.Getenv}
 	app := newApp(e)
 	err := app.RunContext(ctx, append(args[:1:1], arrange(app, args[1:])...))
 	if flushErr := e.Flush(); err == nil {

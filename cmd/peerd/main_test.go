@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"io"
 	"log/slog"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,22 +18,29 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/peerd/peerd/cmd/internal/config"
+	"github.com/peerd/peerd/cmd/internal/ui"
 	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/peer/control/controltest"
 	"github.com/peerd/peerd/peer/control/server"
 )
 
+// process is the name by which scripts start the program as a process of its own.
+const process = "peerd-process"
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"peerd": main})
+	_ = os.Setenv("TZ", "UTC") // commands that run in this process show local times as well
+	testscript.Main(m, map[string]func(){process: func() { os.Args[0] = "peerd"; main() }})
 }
 
-// TestScripts runs the program as people do, against a small workgroup in memory behind a real control socket.
+// TestScripts runs the program as people do, against a small workgroup in memory behind a real control socket. To start a
+// process takes longer than anything that it does, above all with the race detector: a command has one where it needs one.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           filepath.Join("testdata", "script"),
 		UpdateScripts: *update,
 		Setup:         setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"peerd":    command,
 			"status":   status,
 			"stop":     stop,
 			"alone":    alone,
@@ -82,19 +92,75 @@ func setup(env *testscript.Env) error {
 	return nil
 }
 
-// status N COMMAND... runs a command that has to end with the exit status N.
-func status(ts *testscript.TestScript, _ bool, args []string) {
-	err := ts.Exec(args[1], args[2:]...)
-	got := 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		got = exit.ExitCode()
-	} else if err != nil {
-		ts.Fatalf("%v", err)
-	}
-	if strconv.Itoa(got) != args[0] {
+// command runs peerd, which has to succeed; with ! it has to fail.
+func command(ts *testscript.TestScript, neg bool, args []string) {
+	if got := exitCode(ts, args); (got == 0) == neg {
 		ts.Fatalf("exit status %d", got)
 	}
+}
+
+// status N peerd... runs a command that has to end with the exit status N.
+func status(ts *testscript.TestScript, _ bool, args []string) {
+	if args[1] != "peerd" {
+		ts.Fatalf("status is that of peerd, not of %s", args[1])
+	}
+	if got := exitCode(ts, args[2:]); strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit status %d", got)
+	}
+}
+
+// exitCode runs peerd, and gives its exit status.
+func exitCode(ts *testscript.TestScript, args []string) int {
+	if !processNeeded(args) {
+		return runHere(ts, args)
+	}
+	var exit *exec.ExitError
+	err := ts.Exec(process, args...)
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	ts.Check(err)
+	return 0
+}
+
+// processNeeded says whether a command needs a process of its own: for the standard input or a terminal, for files that
+// are named from the working folder, for variables that the library for commands reads, or for its children.
+func processNeeded(args []string) bool {
+	inside := []string{"ls", "tree", "stat", "find", "cat", "rm", "mv", "mkdir", "versions", "watch", "logout", "whoami", "mounts",
+		"block", "unblock", "audit", "help", "version", "status", "peers", completeCommand}
+	shares := []string{"ls", "rm", "set", "allow", "deny", "undo", "resume"}
+	named := func(arg string) bool { return strings.HasSuffix(arg, "-file") }
+	switch {
+	case len(args) == 0 || slices.ContainsFunc(args, named):
+		return true
+	case len(args) > 1 && args[0] == "share":
+		return !slices.Contains(shares, args[1])
+	}
+	return !slices.Contains(inside, args[0])
+}
+
+// runHere runs peerd in the process of the test.
+func runHere(ts *testscript.TestScript, args []string) int {
+	var files [3]*os.File // as the three of a process
+	var err error
+	files[0], err = os.Open(os.DevNull)
+	ts.Check(err)
+	defer files[0].Close()
+	for i := range files[1:] {
+		files[1+i], err = os.CreateTemp(ts.Getenv("TMPDIR"), "")
+		ts.Check(err)
+		defer os.Remove(files[1+i].Name())
+		defer files[1+i].Close()
+	}
+	status := run(&env{Terminal: ui.New(files[0], files[1], files[2]), getenv: ts.Getenv, home: ts.Getenv("PEERD_HOME")},
+		append([]string{"peerd"}, args...))
+	for i, w := range []io.Writer{ts.Stdout(), ts.Stderr()} {
+		_, err = files[1+i].Seek(0, io.SeekStart)
+		ts.Check(err)
+		_, err = io.Copy(w, files[1+i])
+		ts.Check(err)
+	}
+	return status
 }
 
 // stop ends the daemon.

@@ -44,7 +44,7 @@ func program(t *testing.T, fake *controltest.Fake) func(args ...string) *exec.Cm
 	})
 	t.Cleanup(func() { cancel(); served.Wait() })
 	return func(args ...string) *exec.Cmd {
-		cmd := exec.Command("peerd", args...) // TestMain put it there
+		cmd := exec.Command(process, args...) // TestMain put it there
 		cmd.Env = append(os.Environ(), "PEERD_HOME="+home, "TZ=UTC", "GORACE=atexit_sleep_ms=0")
 		return cmd
 	}
