@@ -15,6 +15,7 @@ import (
 
 // TestMakeRun is the first thing that a newcomer types.
 func TestMakeRun(t *testing.T) {
+	t.Parallel()
 	lantest.Need(t, "make")
 	h := lantest.New(t, lantest.Options{Hosts: 1}).Hosts[0]
 	cmd := h.Command("make", "run")
@@ -57,6 +58,7 @@ func TestReady(t *testing.T) {
 
 // TestExitStatus has one line for every way to fail.
 func TestExitStatus(t *testing.T) {
+	t.Parallel()
 	all, _ := nodes(t, lantest.Options{Hosts: 3})
 	docs, here := filepath.Join(all[0].Home, "docs"), all[1].Home
 	write(t, filepath.Join(docs, "f"), "text")
@@ -114,6 +116,7 @@ func TestPulledCable(t *testing.T) {
 
 // TestPassword walks the way of a share's password: refused, wrong, right, kept over restarts, changed.
 func TestPassword(t *testing.T) {
+	t.Parallel()
 	all, _ := nodes(t, lantest.Options{Hosts: 2})
 	owner, guest := all[0], all[1]
 	file := func(n *node, name, text string) string {
@@ -129,7 +132,7 @@ func TestPassword(t *testing.T) {
 	guest.start()
 	fullView(t, quick, all...)
 	owner.ok(quick, "share", "add", docs, "--read-password-file", file(owner, "pw", "correct horse battery staple"))
-	lantest.WaitFor(t, 5*time.Second, "the share to be seen", func() bool { return strings.Contains(guest.ok(quick, "ls"), "docs") })
+	lantest.WaitFor(t, quick, "the share to be seen", func() bool { return strings.Contains(guest.ok(quick, "ls"), "docs") })
 
 	read := func(status int) {
 		t.Helper()
@@ -151,7 +154,7 @@ func TestPassword(t *testing.T) {
 		read(0)
 	}
 	owner.ok(quick, "share", "passwd", "docs", "read", "--password-file", file(owner, "pw2", "another horse battery staple"))
-	lantest.WaitFor(t, 5*time.Second, "the old login to be void", func() bool { return guest.run(quick, "cat", "//h1/docs/f").Status == 4 })
+	lantest.WaitFor(t, quick, "the old login to be void", func() bool { return guest.run(quick, "cat", "//h1/docs/f").Status == 4 })
 	login(4, "correct horse battery staple")
 	login(0, "another horse battery staple")
 	read(0)

@@ -178,7 +178,7 @@ func (s *scribe) check(t *testing.T, disk *kept) {
 // path holds anything but what was put. PEERD_E2E_KILLS is how many times, and PEERD_E2E_SEED makes the same moments again.
 func TestKillOwner(t *testing.T) {
 	t.Parallel()
-	kills, seed := number(t, "PEERD_E2E_KILLS", 30), uint64(number(t, "PEERD_E2E_SEED", int(time.Now().UnixNano())))
+	kills, seed := number(t, "PEERD_E2E_KILLS", 20), uint64(number(t, "PEERD_E2E_SEED", int(time.Now().UnixNano())))
 	t.Logf("PEERD_E2E_SEED=%d", seed)
 	all, _ := nodes(t, lantest.Options{Hosts: 2})
 	owner, dir := all[0], ram(t)

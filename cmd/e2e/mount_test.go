@@ -16,6 +16,7 @@ import (
 
 // TestMount: what one does in a mount is seen at the owner and in another's mount, what the owner does in both.
 func TestMount(t *testing.T) {
+	t.Parallel()
 	owner, guests, dir := shared(t, 2)
 	write(t, filepath.Join(dir, "docs", "old.txt"), "old")
 	body := pattern(5 << 20)
@@ -85,6 +86,7 @@ func TestMount(t *testing.T) {
 
 // TestMountConflict: two that save one document at once both keep what they wrote.
 func TestMountConflict(t *testing.T) {
+	t.Parallel()
 	_, guests, dir := shared(t, 2)
 	write(t, filepath.Join(dir, "plan.txt"), "first")
 	a, b := guests[0].mount("data", "//h1/data"), guests[1].mount("data", "//h1/data")

@@ -67,7 +67,7 @@ func TestGiB(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	const (
-		size     = gib / 2
+		size     = gib / 4
 		overhead = size / 20 // headers and encryption
 		inFlight = 64 << 20  // not verified yet when it happened
 		tries    = 3
@@ -105,7 +105,7 @@ func TestInterrupted(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			sender, receiver := pair(t, dir)
-			sender.Limit(0, "1gbit") // so that half of it is seen to have passed before all has
+			sender.Limit(0, "500mbit") // so that half of it is seen to have passed before all has
 			to, from := filepath.Join(ram(t), "copy.bin"), "//h1/data/big.bin"
 			if c.kept {
 				sender.ok(quick, "share", "add", dir, "--name", "kept", "--read", "open")
@@ -161,7 +161,8 @@ func TestInterrupted(t *testing.T) {
 
 // TestChanging reads a file that its owner rewrites again and again: every version is filled with one byte, so a mix shows.
 func TestChanging(t *testing.T) {
-	const size = 64 << 20
+	t.Parallel()
+	const size = 32 << 20
 	dir := ram(t)
 	name := filepath.Join(dir, "f")
 	version := func(b byte) []byte {
@@ -198,7 +199,7 @@ func TestChanging(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			_, receiver := pair(t, dir)
 			to := filepath.Join(ram(t), "f")
-			pauses := []time.Duration{0, 50 * time.Millisecond, 0, 200 * time.Millisecond, 0, 800 * time.Millisecond}
+			pauses := []time.Duration{0, 25 * time.Millisecond, 0, 100 * time.Millisecond, 0, 400 * time.Millisecond}
 			stop, stopped := make(chan struct{}), make(chan error, 1)
 			go func() {
 				for i := 0; ; i++ {

@@ -49,6 +49,8 @@ func TestTreeUp(t *testing.T) {
 		t.Errorf("to copy up what is there took %d bytes", again)
 	}
 
+	const least = 15 << 20 // of what is sent, before one is killed
+	part := filepath.Join(src, "cmd")
 	for _, c := range []struct {
 		name    string
 		disturb func()
@@ -62,12 +64,12 @@ func TestTreeUp(t *testing.T) {
 			client.ok(quick, "mkdir", "//h1/data/"+place)
 			sent := func() uint64 { return client.Traffic(0).SentBytes }
 			start := sent()
-			cp := client.Host.Start(client.command("cp", "-r", src, "//h1/data/"+place+"/"))
+			cp := client.Host.Start(client.command("cp", "-r", part, "//h1/data/"+place+"/"))
 			lantest.WaitFor(t, slow, "a part to be sent", func() bool {
 				if err, ended := cp.Wait(0); ended {
 					t.Fatalf("cp ended before: %v\n%s", err, cp.Output())
 				}
-				return sent()-start > 30<<20
+				return sent()-start > least
 			})
 			half := sent() - start
 			c.disturb()
@@ -82,9 +84,9 @@ func TestTreeUp(t *testing.T) {
 			if status != 0 {
 				fullView(t, quick, all...)
 				client.sees("data")
-				client.ok(slow, "cp", "-r", src, "//h1/data/"+place+"/")
+				client.ok(slow, "cp", "-r", part, "//h1/data/"+place+"/")
 			}
-			sameTree(t, src, filepath.Join(dir, place, "src"))
+			sameTree(t, part, filepath.Join(dir, place, "cmd"))
 			t.Logf("exit status %d; %d MiB sent before, %d in all", status, half>>20, (sent()-start)>>20)
 			if err := os.RemoveAll(filepath.Join(dir, place)); err != nil {
 				t.Error(err)

@@ -158,6 +158,7 @@ func TestTwoHomes(t *testing.T) {
 
 // TestSameName has two computers with one name: who is meant must be said, by ID.
 func TestSameName(t *testing.T) {
+	t.Parallel()
 	all, _ := nodes(t, lantest.Options{Hosts: 3})
 	for _, n := range all[:2] {
 		write(t, filepath.Join(n.Home, "docs", "who"), n.Name)
