@@ -70,7 +70,7 @@ func TestPasswordHidden(t *testing.T) {
 
 func TestGenerate(t *testing.T) {
 	seen := make(map[string]bool)
-	for range 100 {
+	for i := range 100 {
 		s, err := auth.Generate()
 		if err != nil {
 			t.Fatal(err)
@@ -78,8 +78,10 @@ func TestGenerate(t *testing.T) {
 		if words := strings.Fields(s); len(words) != 5 {
 			t.Errorf("%d words", len(words))
 		}
-		if err := auth.CheckChosen(strong(t, s)); err != nil {
-			t.Error(err)
+		if i < 30 { // to guess at one takes much longer than to make it
+			if err := auth.CheckChosen(strong(t, s)); err != nil {
+				t.Error(err)
+			}
 		}
 		seen[s] = true
 	}

@@ -168,7 +168,7 @@ func TestGone(t *testing.T) {
 func TestFewSyncs(t *testing.T) {
 	r := newRig(t, true)
 	var puts []change.Put
-	for i := range 10_000 {
+	for i := range 5_000 {
 		puts = append(puts, change.Put{Staged: r.stage("x"), Path: r.p(fmt.Sprintf("d%d/f%d", i%10, i)), Parents: true, By: anna})
 	}
 	before := r.disk.Syncs()
@@ -189,11 +189,11 @@ func TestFewSyncs(t *testing.T) {
 			n++
 		}
 	}
-	if s := r.disk.Syncs() - before; n != 10_010 || s > 44 {
+	if s := r.disk.Syncs() - before; n != 5_010 || s > 44 {
 		r.Errorf("%d removed in %d syncs", n, s)
 	}
 	r.holds(map[string]string{})
-	if bytes, count, err := r.e.Usage(r.Context()); err != nil || bytes != 10_000 || count != 10_000 {
+	if bytes, count, err := r.e.Usage(r.Context()); err != nil || bytes != 5_000 || count != 5_000 {
 		r.Errorf("%d bytes in %d versions, %v", bytes, count, err)
 	}
 }

@@ -474,7 +474,7 @@ func TestNonsenseNews(t *testing.T) {
 		"as if the owner":  frame(&transferpb.SwarmNews{All: true, Secret: []byte("another"), Index: 1, Of: 2}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCrowd(t, 8*mib+5)
+			c := newCrowd(t, 4*mib+5)
 			id := peerID("odd")
 			c.Add(t, id, map[string]peer.Handler{serve.SwarmProtocol: func(_ context.Context, s peer.Stream) error {
 				in := wire.NewReader(s)

@@ -31,7 +31,10 @@ func TestReadRanges(t *testing.T) {
 		slices.Sort(edges)
 		edges = slices.Compact(edges)
 		for _, from := range edges {
-			for _, to := range append(edges, -1) {
+			for i, to := range append(edges, -1) {
+				if i > 0 && to >= 0 && to < from {
+					continue // one end before the beginning is enough
+				}
 				var out bytes.Buffer
 				if err := cat(t.Context(), t, r, size, from, to, &out); err != nil {
 					t.Fatalf("size %d, %d to %d: %v", size, from, to, err)

@@ -68,9 +68,12 @@ func TestThin(t *testing.T) {
 		for age := step; age < span; age += step {
 			vs = append(vs, Version{idOf(now.Add(-age)), by})
 		}
-		drop := r.Thin(now, vs)
+		drop := map[ID]bool{}
+		for _, id := range r.Thin(now, vs) {
+			drop[id] = true
+		}
 		for _, v := range slices.Backward(vs) {
-			if !slices.Contains(drop, v.ID) {
+			if !drop[v.ID] {
 				left = append(left, now.Sub(v.ID.Time()).Round(time.Second))
 			}
 		}
