@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -28,7 +29,7 @@ import (
 const process = "peerd-process"
 
 func TestMain(m *testing.M) {
-	_ = os.Setenv("TZ", "UTC") // commands that run in this process show local times as well
+	time.Local = time.UTC // commands that run in this process show local times as well
 	testscript.Main(m, map[string]func(){process: func() { os.Args[0] = "peerd"; main() }})
 }
 
