@@ -84,10 +84,12 @@ type delivery struct {
 	open  map[uint64]*sent
 }
 
-// Files that are closed one after the other go together: those of gather at once, and the put ends when there was none for linger.
+// Files that are closed one after the other go together, since each group costs the owner some syncs: they are gathered until none came
+// for pause, for gather at most, and the put ends when there was none for linger.
 const (
-	gather = 30 * time.Millisecond
-	linger = 100 * time.Millisecond
+	pause  = 12 * time.Millisecond
+	gather = 150 * time.Millisecond
+	linger = 200 * time.Millisecond
 )
 
 // sent is a file on its way.
@@ -157,7 +159,11 @@ func (d *delivery) next(ctx context.Context, r Remote) (it remote.PutItem, ok, m
 	d.f.mu.Lock()
 	now, more := time.Now(), true
 	var when time.Time
-	switch soon, last := d.taken.Add(gather), d.taken.Add(linger); {
+	soon, last := d.taken.Add(gather), d.taken.Add(linger)
+	if quiet := d.pt.queued.Add(pause); quiet.Before(soon) {
+		soon = quiet
+	}
+	switch {
 	case len(d.ready) > 0:
 	case now.Before(soon):
 		d.f.mu.Unlock()

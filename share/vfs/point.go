@@ -48,6 +48,7 @@ type point struct {
 	queue      queue.Queue
 	bodies     map[uint64]*body // that wait, by the ID of their staging files
 	bytes      int64            // of them
+	queued     time.Time        // when one of them came last
 	delivering bool
 	went       uint64    // files that were delivered
 	refused    bool      // the last delivery was

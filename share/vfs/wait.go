@@ -185,6 +185,7 @@ func (f *FS) queueLocked(b *body, path string, after time.Time) {
 	pt.bytes += b.c.State().Size - b.charged
 	b.charged = b.c.State().Size
 	pt.queue.Set(id, path, after)
+	pt.queued = time.Now()
 	f.kickLocked(pt)
 }
 
