@@ -18,7 +18,7 @@ import (
 )
 
 // ErrUnavailable is found by errors.Is in an error that says that this computer can mount nothing as it is now. Its hint is
-// what to install, and what to use until then.
+// what to install; what there is until then, WebDAV, is told of by who serves it.
 var ErrUnavailable = errors.New("no file system can be mounted here")
 
 // Options say how a tree is mounted. The zero Options show all of it to nobody but the one who mounts it.
@@ -59,7 +59,7 @@ func find(ctx context.Context, fs *vfs.FS, o Options) error {
 
 // unavailable says why nothing can be mounted, and what to do.
 func unavailable(why, hint string) error {
-	return &peer.Error{Op: "mount", Kind: peer.Other, Err: &cause{why}, Hint: hint + `, or use "peerd webdav"`}
+	return &peer.Error{Op: "mount", Kind: peer.Other, Err: &cause{why}, Hint: hint}
 }
 
 // cause is one reason for ErrUnavailable.
