@@ -56,6 +56,9 @@ func (f *Face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 		return f.failed("open", ino, err)
 	}
 	f.opened(ino, file, m, out)
+	if !m.Write { // nothing is told by who closes what he only read; one that he made he closes as who wrote
+		out.OpenFlags |= fuse.FOPEN_NOFLUSH
+	}
 	return fuse.OK
 }
 
