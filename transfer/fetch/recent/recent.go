@@ -33,6 +33,7 @@ type Cache struct {
 
 	free  [classes][][]byte // buffers to be used again: those of new memory are dear
 	spare int64             // bytes of those
+	slab  slab              // that new ones are cut from
 }
 
 type key struct {
@@ -236,7 +237,7 @@ func (c *Cache) Buffer(n int) []byte {
 	if b := c.reuse(i); b != nil {
 		return b[:n]
 	}
-	return make([]byte, n, size)
+	return c.slab.cut(size)[:n]
 }
 
 // reuse gives a buffer that was used before, or nil.

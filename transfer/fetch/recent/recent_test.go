@@ -183,3 +183,24 @@ func TestKnownIsBounded(t *testing.T) {
 		t.Error("it is not forgotten")
 	}
 }
+
+// Buffers that are cut from one slab don't overlap, not even by their capacities.
+func TestBuffersLieApart(t *testing.T) {
+	c := New(0)
+	var all [][]byte
+	for i := range 200 {
+		b := c.Buffer(1 + i*7919%(1<<20))
+		b = b[:cap(b)]
+		for j := range b {
+			b[j] = byte(i)
+		}
+		all = append(all, b)
+	}
+	for i, b := range all {
+		for _, got := range b {
+			if got != byte(i) {
+				t.Fatalf("buffer %d was written to as %d", i, got)
+			}
+		}
+	}
+}

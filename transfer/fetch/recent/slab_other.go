@@ -1,0 +1,6 @@
+//go:build !linux
+
+package recent
+
+// inLargePages leaves it to the system.
+func inLargePages([]byte) {}
