@@ -42,13 +42,22 @@ const PeerStreams = 64
 // Limits of streams. Each stream has 256 KiB reserved for it, and windows may grow while half of the memory is free. So
 // memory for twice the streams is what makes sure that there is always some for the next stream: yamux never gives back
 // the place among those under way of a stream that got none (go-yamux v5.1.0, Session.OpenStream).
+//
+// Beside it there is room for some windows that have grown to MaxWindow, as far paths need: a window that was refused its growth
+// carries 256 KiB in a round trip, 13 MB/s at 20 ms, and one that grew does not shrink while its stream is open, be it idle. Counted
+// is what the windows allow; what is held is what came and was not read yet.
 const (
 	maxStreams    = 512
 	maxOneWay     = 384 // inbound or outbound, so that neither side's requests keep the other's out
 	streamMemory  = 256 << 10
-	maxMemory     = 2 * maxStreams * streamMemory
-	maxPeerMemory = 2 * PeerStreams * streamMemory
+	wideStreams   = 16 // whose windows may be MaxWindow at a time, of all peers together
+	peerWide      = 6  // and of one: the lanes of a mount, and those of a copy beside it
+	maxMemory     = 2 * (maxStreams*streamMemory + wideStreams*MaxWindow)
+	maxPeerMemory = 2 * (PeerStreams*streamMemory + peerWide*MaxWindow)
 )
+
+// MaxWindow is how many bytes may be on their way on one stream.
+const MaxWindow = 8 << 20
 
 // New makes the resource manager. Nothing in it is scaled to the machine: a peer's needs don't grow with it.
 //

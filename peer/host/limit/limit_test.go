@@ -193,3 +193,31 @@ func TestGateTrustsEd25519Alone(t *testing.T) {
 		}
 	}
 }
+
+// Some streams of a peer may have windows as wide as they get, while as many are open as may be.
+func TestWindowsMayGrow(t *testing.T) {
+	m, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	id := testID(t)
+	var all []network.StreamManagementScope
+	for i := range PeerStreams {
+		s, err := m.OpenStream(id, network.DirOutbound)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Done()
+		if err := s.ReserveMemory(streamMemory, network.ReservationPriorityAlways); err != nil {
+			t.Fatalf("stream %d: %v", i, err)
+		}
+		all = append(all, s)
+	}
+	const growing = 128 // the priority that yamux asks with
+	for i, s := range all[:peerWide] {
+		if err := s.ReserveMemory(MaxWindow-streamMemory, growing); err != nil {
+			t.Errorf("window %d can't grow: %v", i, err)
+		}
+	}
+}

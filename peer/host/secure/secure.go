@@ -51,7 +51,7 @@ func newMuxer(deadAfter time.Duration) network.Multiplexer {
 	cfg.AcceptBacklog = limit.PeerStreams
 	cfg.MaxIncomingStreams = limit.PeerStreams
 	cfg.MaxMessageSize = maxFrame
-	cfg.MaxStreamWindowSize = 8 << 20
+	cfg.MaxStreamWindowSize = limit.MaxWindow
 	cfg.MeasureRTTInterval = 10 * time.Second
 	cfg.ReadBufSize = 0 // TLS buffers
 	cfg.LogOutput = io.Discard
