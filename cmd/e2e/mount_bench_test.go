@@ -3,11 +3,11 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -159,6 +159,34 @@ type job struct {
 
 const mountedFile = 256 << 20
 
+// beside begins the name of the row that is measured beside the mount of peerd, by a daemon that keeps nothing of what was read.
+const beside = "peerd cp"
+
+// readsOf names the variable that has the test's program read a file here and there, and print how often it did in a second, from
+// before it opened it until it was closed: some mounts fetch all of a file when it is opened.
+const readsOf = "PEERD_E2E_READS"
+
+// readHereAndThere does it, and gives the exit status.
+func readHereAndThere(path string) int {
+	const size, reads = 64 << 20, 2048
+	rnd := rand.New(rand.NewPCG(7, 7))
+	b := make([]byte, 4<<10)
+	began := time.Now()
+	f, err := os.Open(path)
+	for i := 0; i < reads && err == nil; i++ {
+		_, err = f.ReadAt(b, rnd.Int64N(size/int64(len(b)))*int64(len(b)))
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println(reads / time.Since(began).Seconds())
+	return 0
+}
+
 func mountJobs() []job {
 	rate := func(took time.Duration, _ string) float64 { return mountedFile / 1e6 / took.Seconds() }
 	seconds := func(took time.Duration, _ string) float64 { return took.Seconds() }
@@ -175,23 +203,16 @@ func mountJobs() []job {
 		{"read 256 MiB, cold", "MB/s", `dd if=$M/read$N of=/dev/null bs=1M status=none`, "", nil, rate},
 		{"read 256 MiB, warm", "MB/s", `dd if=$M/read$N of=/dev/null bs=1M status=none`, "", nil, rate},
 		{"write 256 MiB, at the owner", "MB/s", `dd if=$W/write of=$M/written$N bs=1M conv=fsync status=none`, `test "$(stat -c %s $S/written$N)" = "$(stat -c %s $W/write)" && cmp -s $S/written$N $W/write`, nil, rate},
-		{"random 4 KiB reads", "1/s", `fio --output-format=json --name=r --filename=$M/random$N --rw=randread --bs=4k --size=64M --io_size=8M --ioengine=psync --readonly --randseed=7`, "", nil,
-			func(_ time.Duration, output string) float64 {
-				var f struct {
-					Jobs []struct {
-						Read struct{ IOPS float64 }
-					}
-				}
-				if json.Unmarshal([]byte(output[max(0, strings.Index(output, "{")):]), &f) != nil || len(f.Jobs) == 0 {
-					return 0
-				}
-				return f.Jobs[0].Read.IOPS
-			}},
+		{"random 4 KiB reads, with opening", "1/s", readsOf + `=$M/random$N $T`, "", nil, func(_ time.Duration, output string) float64 {
+			n, _ := strconv.ParseFloat(strings.TrimSpace(output), 64)
+			return n
+		}},
 		{"find in 10,000 files, cold", "s", find, "", nil, itself},
 		{"find in 10,000 files, warm", "s", find, "", nil, itself},
 		{"cp -r of go/src/net, at the owner", "s", `cp -r $W/net $M/net$N`, `test "$(find $S/net$N | wc -l)" = "$(find $W/net | wc -l)" && diff -rq $W/net $S/net$N >/dev/null`,
 			func(r *rig, round int) bool { return sameSizes(r.work+"/net", fmt.Sprintf("%s/net%d", r.src, round)) }, seconds},
 		{"git status, second", "s", `git -C $M/repo status >/dev/null`, "", nil, seconds},
+		{beside + " of 256 MiB", "MB/s", `$P --home $H cp //h1/src/read$N $D/copy$N && rm $D/copy$N`, "", nil, rate},
 	}
 }
 
@@ -232,12 +253,14 @@ git -c user.name=b -c user.email=b@b commit -qm x`, r.work, r.src)
 }
 
 // BenchmarkMount compares what programs see in a mount, over a network without delay.
-func BenchmarkMount(b *testing.B) { compareMounts(b, "no delay", 0) }
+func BenchmarkMount(b *testing.B) { compareMounts(b, "no delay", 0, "") }
 
-// compareMounts runs each job by each installed mounter in turn, and prints the medians.
-func compareMounts(b *testing.B, title string, delay time.Duration) {
-	lantest.Need(b, "fio", "git", "mountpoint")
+// compareMounts runs each job by each installed mounter in turn, and prints the medians. rate limits the client's cable, see
+// [lantest.Host.Limit].
+func compareMounts(b *testing.B, title string, delay time.Duration, rate string) {
+	lantest.Need(b, "git", "mountpoint")
 	r := newRig(b, 2)
+	r.client.Limit(0, rate)
 	if delay > 0 {
 		r.client.Delay(0, delay/2)
 	}
@@ -259,7 +282,7 @@ func compareMounts(b *testing.B, title string, delay time.Duration) {
 	for round := range *runs {
 		for _, m := range all {
 			dir := filepath.Join(r.client.Home, "mnt-"+strings.ReplaceAll(m.name, " ", "-"))
-			if err := os.MkdirAll(dir, 0o755); err != nil {
+			if err := errors.Join(os.MkdirAll(dir, 0o755), os.MkdirAll(r.dst, 0o755)); err != nil {
 				b.Fatal(err)
 			}
 			_ = os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0) // names and attributes that the kernel keeps
@@ -268,6 +291,13 @@ func compareMounts(b *testing.B, title string, delay time.Duration) {
 				continue
 			}
 			for _, j := range jobs {
+				if strings.HasPrefix(j.name, beside) {
+					if m.name != "peerd" {
+						continue
+					}
+					unmount()
+					unmount = mountPeerd(r, dir)
+				}
 				if v, why := r.job(j, dir, round); why == "" {
 					figures[m.name+j.name] = append(figures[m.name+j.name], v)
 					fmt.Printf("%s: %s: %.4g %s\n", m.name, j.name, v, j.unit)
@@ -296,9 +326,13 @@ func fits(b *testing.B, asked, name string) bool {
 
 // job runs one job and gives its figure, or why there is none.
 func (r *rig) job(j job, dir string, round int) (figure float64, why string) {
+	self, err := os.Executable()
+	if err != nil {
+		r.tb.Fatal(err)
+	}
 	run := func(h *lantest.Host, line string) lantest.Result {
 		cmd := h.Command("timeout", "150", "sh", "-c", line)
-		cmd.Env = append(cmd.Env, "M="+dir, "W="+r.work, "S="+r.src, fmt.Sprint("N=", round))
+		cmd.Env = append(cmd.Env, "M="+dir, "W="+r.work, "S="+r.src, "D="+r.dst, "T="+self, "P="+r.peers[1].peerd, "H="+r.peers[1].home, fmt.Sprint("N=", round))
 		return h.Run(slow, cmd)
 	}
 	if strings.HasSuffix(j.name, "second") || strings.HasSuffix(j.name, "warm") && *onlyRow != "" {
@@ -357,9 +391,13 @@ func printMountFigures(title string, all []mounter, jobs []job, figures map[stri
 	fmt.Printf("\n%s\n", out.String())
 }
 
-// BenchmarkMountFar is BenchmarkMount with a round trip of 5 ms, and of 20 ms.
+// BenchmarkMountFar is BenchmarkMount with a round trip of 5 ms, on a cable of 1 Gbit/s and on one without a limit, and of 20 ms.
 func BenchmarkMountFar(b *testing.B) {
-	for _, d := range []time.Duration{5 * time.Millisecond, 20 * time.Millisecond} {
-		b.Run(d.String(), func(b *testing.B) { compareMounts(b, fmt.Sprintf("%v round trip", d), d) })
+	for _, far := range []struct {
+		delay time.Duration
+		rate  string
+	}{{5 * time.Millisecond, "1gbit"}, {5 * time.Millisecond, ""}, {20 * time.Millisecond, ""}} {
+		name := strings.TrimSpace(far.delay.String() + " " + far.rate)
+		b.Run(name, func(b *testing.B) { compareMounts(b, name+" round trip", far.delay, far.rate) })
 	}
 }
