@@ -12,11 +12,10 @@ import (
 // settle waits until a file has not changed for so long that its next change shows, see [File.Settled], and tells of it.
 func settle(ctx context.Context, f *os.File) (tree.Status, error) {
 	for {
-		info, err := f.Stat()
+		st, err := tree.OfFile(f)
 		if err != nil {
 			return tree.Status{}, err
 		}
-		st := tree.Of(info)
 		if !racy(st.LastChange(), time.Now()) {
 			return st, nil
 		}
@@ -47,8 +46,8 @@ func copyFile(ctx context.Context, dst, src *os.File, st tree.Status) error {
 		}
 		left -= n
 	}
-	info, err := src.Stat()
-	if err == nil && tree.Of(info).Version() != st.Version() {
+	now, err := tree.OfFile(src)
+	if err == nil && now.Version() != st.Version() {
 		err = tree.ErrMoved
 	}
 	return err

@@ -113,7 +113,10 @@ var (
 
 // seen is what a disk tells of a name.
 func seen(st tree.Status) disk.Status {
-	out := disk.Status{Perm: st.Mode.Perm(), Node: disk.Node{Device: st.Device, File: st.File}, Changed: st.LastChange()}
+	out := disk.Status{Perm: st.Mode.Perm(), Changed: st.LastChange()}
+	if st.File != 0 {
+		out.Node = disk.Node{Device: st.Device, File: st.File}
+	}
 	if st.Check() == nil {
 		out.Entry = st.Entry(share.Path{})
 	}

@@ -42,13 +42,17 @@ const fewDirty = 8
 
 // touch has the next sync make fd's bytes or names last.
 func (d *kernelDisk) touch(fd int) error {
-	st, err := tree.StatAt(fd, "")
+	var st unix.Stat_t // of what is open the number is right on any disk
+	err := unix.Fstat(fd, &st)
+	for err == unix.EINTR {
+		err = unix.Fstat(fd, &st)
+	}
 	if err != nil {
 		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := node{st.Device, st.File}
+	n := node{uint64(st.Dev), st.Ino}
 	if _, ok := d.dirty[n]; ok || d.many {
 		return nil
 	}
@@ -125,7 +129,7 @@ func (d *kernelDisk) own(make bool, names []string) (disk.Folder, error) {
 		}
 		fd = sub
 	}
-	return kernelFolder{d, tree.KernelDir(fd)}, nil
+	return kernelFolder{d, tree.NewKernelDir(fd)}, nil
 }
 
 // reopen makes a descriptor that can do everything of one that only names a folder, which it closes.
@@ -156,7 +160,7 @@ type kernelFolder struct {
 	dir  tree.KernelDir
 }
 
-func (f kernelFolder) fd() int { return int(f.dir) }
+func (f kernelFolder) fd() int { return f.dir.FD }
 
 func (f kernelFolder) Close() { f.dir.Close() }
 

@@ -43,11 +43,10 @@ func (f *File) Entry() (share.Entry, error) {
 // the clock that stamps files stands still between its ticks and a second change may get the stamp of the first (git's
 // "racy" index entries). Who writes through a memory map can still change bytes unseen until the system writes them out.
 func (f *File) Settled(now time.Time) (share.Entry, bool, error) {
-	info, err := f.file.Stat()
+	st, err := tree.OfFile(f.file)
 	if err != nil {
 		return share.Entry{}, false, failure("stat", f.path, err)
 	}
-	st := tree.Of(info)
 	return st.Entry(f.path), !racy(st.LastChange(), now), nil
 }
 

@@ -123,7 +123,7 @@ func (t Kernel) Dir(p share.Path) (Dir, error) {
 	defer unix.Close(root)
 	fd, err := beneath(root, p, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err == nil {
-		return KernelDir(fd), nil
+		return NewKernelDir(fd), nil
 	}
 	if err == unix.ENOTDIR {
 		if st, serr := lookBeneath(root, p); serr != nil {
@@ -135,11 +135,17 @@ func (t Kernel) Dir(p share.Path) (Dir, error) {
 	return nil, err
 }
 
-// KernelDir is the descriptor of an open folder.
-type KernelDir int
+// KernelDir is an open folder.
+type KernelDir struct {
+	FD       int
+	numbered bool
+}
+
+// NewKernelDir is the folder that fd has open.
+func NewKernelDir(fd int) KernelDir { return KernelDir{fd, numbered(fd)} }
 
 // Close gives the folder up.
-func (d KernelDir) Close() { unix.Close(int(d)) }
+func (d KernelDir) Close() { unix.Close(d.FD) }
 
 // Names are all that the folder holds; see [Dir].
 func (d KernelDir) Names(ctx context.Context) (names []string, err error) {
@@ -148,7 +154,7 @@ func (d KernelDir) Names(ctx context.Context) (names []string, err error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		n, err := unix.ReadDirent(int(d), buf)
+		n, err := unix.ReadDirent(d.FD, buf)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -171,11 +177,23 @@ func (d KernelDir) Names(ctx context.Context) (names []string, err error) {
 }
 
 // Stat looks at one of them; see [Dir].
-func (d KernelDir) Stat(name string) (Status, error) { return StatAt(int(d), name) }
+func (d KernelDir) Stat(name string) (Status, error) {
+	st, err := statAt(d.FD, name)
+	return lasting(d.numbered, st), err
+}
 
 // StatAt looks at a name in an open folder, without following it and without mounting what would be mounted on use; or with
 // no name at what is open itself.
 func StatAt(fd int, name string) (Status, error) {
+	st, err := statAt(fd, name)
+	if err != nil {
+		return st, err
+	}
+	return lasting(numbered(fd), st), nil
+}
+
+// statAt is StatAt, with what does not last.
+func statAt(fd int, name string) (Status, error) {
 	flags := unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT
 	if name == "" {
 		flags |= unix.AT_EMPTY_PATH

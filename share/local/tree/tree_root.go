@@ -124,7 +124,8 @@ func Look(r *os.Root, name string) (fs.FileInfo, Status, error) {
 		}
 		st.Mount = Of(here).Device != st.Device
 	}
-	return info, st, nil
+	st, err = lastingIn(r, st)
+	return info, st, err
 }
 
 // Stat looks without opening; see [Tree].
@@ -139,7 +140,7 @@ func (t Root) Stat(p share.Path) (Status, error) {
 		if err != nil {
 			return Status{}, err
 		}
-		return Of(info), nil
+		return lastingIn(r, Of(info))
 	}
 	_, st, err := Look(r, p.Base())
 	return st, err
