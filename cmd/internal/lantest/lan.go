@@ -79,8 +79,8 @@ func New(t testing.TB, o Options) *LAN {
 	return l
 }
 
-// bare spares the switch what no switch does: to show each frame to this system's packet filter, where that is built in. It costs
-// a tenth of what the programs under test do.
+// bare spares the switch what no switch does: to show each frame to this system's packet filter, where that is built in. The programs
+// under test lack the processor time that it takes.
 func (l *LAN) bare() {
 	for _, of := range []string{"ip", "ip6", "arp"} {
 		_ = l.sw.sysctl("net/bridge/bridge-nf-call-"+of+"tables", "0") // some systems have no such thing
