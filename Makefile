@@ -9,6 +9,7 @@ E2ETIME  ?= 14m
 RUNS     ?= 5
 BENCH    ?= .
 PEERS    ?= 1,4,8
+LINKS    ?= 50
 BEFORE   ?=
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
@@ -59,8 +60,8 @@ unit: # what takes longest begins first
 e2e: ## run the real program in networks of its own (Linux, root)
 	$(GO) test -v -count=1 -timeout $(E2ETIME) -parallel 4 ./cmd/e2e | grep -v '^=== '
 
-bench: tools ## measure peerd against https, scp, SMB, rsync and BitTorrent; RUNS=5 PEERS=1,4,8 BEFORE=older peerd BENCH=name
-	$(GO) test -count=1 -timeout 3h -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/e2e -runs $(RUNS) -peers $(PEERS) \
+bench: tools ## measure peerd against https, scp, SMB, rsync and BitTorrent; RUNS=5 PEERS=1,4,8 LINKS=50 (Mbit/s) BEFORE=older peerd BENCH=name
+	$(GO) test -count=1 -timeout 3h -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/e2e -runs $(RUNS) -peers $(PEERS) -links $(LINKS) \
 	  -before '$(abspath $(BEFORE))'
 
 fuzz: ## run every fuzz target; FUZZTIME=10s (whole seconds) each
