@@ -218,13 +218,13 @@ func (h *herald) run(ctx context.Context) error {
 		if err := h.pass.Check(); err != nil {
 			return err
 		}
-		news, grown, changed := h.news()
+		news, grown, changed, more := h.news()
 		if news != nil {
 			if err := h.send(news); err != nil {
 				return err
 			}
 		}
-		timer := time.NewTimer(recheck)
+		timer := time.NewTimer(more)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -249,8 +249,8 @@ func (h *herald) run(ctx context.Context) error {
 	}
 }
 
-// news is what was not told yet, or nil, and what tells that there is more.
-func (h *herald) news() (n *transferpb.SwarmNews, grown, changed <-chan struct{}) {
+// news is what was not told yet, or nil, and what tells that there is more, or after how long it is to be looked again.
+func (h *herald) news() (n *transferpb.SwarmNews, grown, changed <-chan struct{}, more time.Duration) {
 	n = new(transferpb.SwarmNews)
 	something := false
 	if p, ok := h.file.(Partial); ok {
@@ -271,6 +271,10 @@ func (h *herald) news() (n *transferpb.SwarmNews, grown, changed <-chan struct{}
 	}
 	var now tracker.News
 	now, changed = h.member.News(time.Now())
+	more = recheck
+	if !now.More.IsZero() {
+		more = min(more, time.Until(now.More))
+	}
 	for _, s := range now.Sources {
 		if !h.named[s.Peer] {
 			h.named[s.Peer], something = true, true
@@ -293,5 +297,5 @@ func (h *herald) news() (n *transferpb.SwarmNews, grown, changed <-chan struct{}
 	if !something {
 		n = nil
 	}
-	return n, grown, changed
+	return n, grown, changed, more
 }

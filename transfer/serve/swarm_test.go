@@ -265,7 +265,9 @@ func TestSwarmOfOwner(t *testing.T) {
 		if len(n.Sources) == 1 && (len(n.Sources[0].Addrs) != 1 || !bytes.Equal(n.Sources[0].Addrs[0], addr.Bytes())) {
 			t.Errorf("anna is at %q", n.Sources[0].Addrs)
 		}
-		anna.wants("another came", `all false set [] pieces [] of [berta] number 0/2 secret ""`)
+		anna.wants("another came", `all false set [] pieces [] of [] number 0/2 secret ""`)
+		anna.silent(400 * time.Millisecond) // berta is to reach anna, and not each the other
+		anna.wants("another is there", `all false set [] pieces [] of [berta] number 0/0 secret ""`)
 		quiet := c.join(t, "quiet", func(j *transferpb.SwarmJoin) { j.Gives = false })
 		quiet.wants("it gives nothing", `all true set [] pieces [] of [berta anna] number 0/0 secret "secret"`)
 		anna.silent(time.Hour)
@@ -278,9 +280,9 @@ func TestSwarmOfOwner(t *testing.T) {
 		time.Sleep(tracker.Linger / 2)
 		carl := c.join(t, "carl", nil)
 		carl.wants("one has all", `all true set [] pieces [] of [berta anna] number 1/2 secret "secret"`)
-		anna.wants("another came", `all false set [] pieces [] of [carl] number 0/2 secret ""`)
+		anna.wants("another came", `all false set [] pieces [] of [] number 0/2 secret ""`)
 		carl.hangUp()
-		anna.wants("and broke off", `all false set [] pieces [] of [] number 0/1 secret ""`)
+		anna.wants("and broke off", `all false set [] pieces [] of [carl] number 0/1 secret ""`)
 		time.Sleep(tracker.Linger)
 		dora := c.join(t, "dora", nil)
 		dora.wants("long after", `all true set [] pieces [] of [anna] number 1/2 secret "secret"`)

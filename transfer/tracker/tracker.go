@@ -26,6 +26,10 @@ const (
 // Linger is how long a peer that has all of a file counts as a source after it said so.
 const Linger = 30 * time.Minute
 
+// meeting is how long a member that came is left to reach those that came before it: were they told of it at once, they would
+// reach for it at the same time, and two connections be made where one serves both.
+const meeting = 500 * time.Millisecond
+
 // lost is how long a peer counts as a source whose stream broke before it had all.
 const lost = time.Minute
 
@@ -56,6 +60,7 @@ type Member struct {
 	share  transfer.ShareID
 	source Source
 	gives  bool
+	came   time.Time
 	busy   bool      // it still fetches
 	until  time.Time // once it is not busy any more
 }
@@ -66,7 +71,7 @@ func New() *Table { return &Table{files: make(map[transfer.FileID]*swarm)} }
 // Join enters a peer that begins to fetch a file, in place of what it was before.
 func (t *Table) Join(now time.Time, f transfer.File, s Source, gives bool) *Member {
 	s.Addrs = slices.Clone(s.Addrs[:min(len(s.Addrs), MaxAddrs)])
-	m := &Member{table: t, file: f.ID(), share: f.Share, source: s, gives: gives, busy: true}
+	m := &Member{table: t, file: f.ID(), share: f.Share, source: s, gives: gives, came: now, busy: true}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	sw := t.swarm(m.file)
@@ -176,6 +181,8 @@ func (m *Member) end(until time.Time) {
 // News is what a member is told.
 type News struct {
 	Sources []Source // the others, those that came last first, at most MaxNamed
+	// More is when there are others who are not named yet, as they are to meet this member first; or zero.
+	More time.Time
 	// The member is number Index of the Of that fetch the file now and give; Of is 0 for one that does not give.
 	Index, Of int
 }
@@ -187,8 +194,15 @@ func (m *Member) News(now time.Time) (News, <-chan struct{}) {
 	sw := m.table.swarm(m.file)
 	sw.prune(now)
 	var n News
+	later := m.gives && slices.Contains(sw.members, m) // whom m was named to; as long as m itself was not passed
 	for _, o := range slices.Backward(sw.members) {
-		if o.gives && o.source.Peer != m.source.Peer && len(n.Sources) < MaxNamed {
+		switch met := o.came.Add(meeting); {
+		case o.source.Peer == m.source.Peer:
+			later = false
+		case !o.gives || len(n.Sources) == MaxNamed:
+		case later && o.busy && now.Before(met):
+			n.More = met
+		default:
 			n.Sources = append(n.Sources, o.source)
 		}
 	}

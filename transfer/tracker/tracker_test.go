@@ -40,6 +40,32 @@ func told(m *tracker.Member, at time.Time) string {
 	return fmt.Sprintf("%v %d/%d", names, n.Index, n.Of)
 }
 
+// inTheMiddle has somebody join after another and before a third.
+func inTheMiddle(x *tracker.Table) *tracker.Member {
+	x.Join(start, movie, source("a"), true)
+	m := x.Join(start, movie, source("b"), true)
+	x.Join(start, movie, source("c"), true)
+	return m
+}
+
+// TestMeeting: that there is more to be told is said with the news, and when.
+func TestMeeting(t *testing.T) {
+	m := inTheMiddle(tracker.New())
+	n, _ := m.News(start)
+	if n.More.IsZero() || !n.More.After(start) {
+		t.Fatalf("more is to be told at %v, want a moment after %v", n.More, start)
+	}
+	if got := told(m, n.More.Add(-1)); got != "[a] 1/3" {
+		t.Errorf("just before: %s", got)
+	}
+	if got := told(m, n.More); got != "[c a] 1/3" {
+		t.Errorf("then: %s", got)
+	}
+	if n, _ := m.News(n.More); !n.More.IsZero() {
+		t.Errorf("and more at %v", n.More)
+	}
+}
+
 // TestNews is the table of who is told of whom, and of which number each is.
 func TestNews(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -47,13 +73,19 @@ func TestNews(t *testing.T) {
 		at   time.Duration
 		want string
 	}{
-		"alone": {func(x *tracker.Table) *tracker.Member { return x.Join(start, movie, source("a"), true) }, 0, "[] 0/1"},
-		"the newest first, each by its number": {func(x *tracker.Table) *tracker.Member {
-			x.Join(start, movie, source("a"), true)
-			m := x.Join(start, movie, source("b"), true)
+		"alone":                                {func(x *tracker.Table) *tracker.Member { return x.Join(start, movie, source("a"), true) }, 0, "[] 0/1"},
+		"the newest first, each by its number": {inTheMiddle, time.Second, "[c a] 1/3"},
+		"who came later reaches who was there": {inTheMiddle, 0, "[a] 1/3"},
+		"but not who gives nothing, and is named to nobody": {func(x *tracker.Table) *tracker.Member {
+			m := x.Join(start, movie, source("b"), false)
 			x.Join(start, movie, source("c"), true)
 			return m
-		}, 0, "[c a] 1/3"},
+		}, 0, "[c] 0/0"},
+		"nor does who has all look for others": {func(x *tracker.Table) *tracker.Member {
+			m := x.Join(start, movie, source("b"), true)
+			x.Add(start, movie, source("c"))
+			return m
+		}, 0, "[c] 0/1"},
 		"who gives nothing is not named and has no number": {func(x *tracker.Table) *tracker.Member {
 			x.Join(start, movie, source("a"), false)
 			return x.Join(start, movie, source("b"), true)
