@@ -108,12 +108,8 @@ func TestSwapWhileChanged(t *testing.T) {
 }
 
 func testSwapWhileChanged(t *testing.T, open func(string) *Disk, own bool) {
-	memory, err := os.MkdirTemp("/dev/shm", "peerd-test") // where syncs cost nothing, so that more is done
-	if err != nil {
-		memory = real(t)
-	}
-	t.Cleanup(func() { os.RemoveAll(memory) })
-	dir, out := filepath.Join(memory, "share"), filepath.Join(memory, "out")
+	top := memory(t) // where syncs cost nothing, so that more is done
+	dir, out := filepath.Join(top, "share"), filepath.Join(top, "out")
 	for _, name := range []string{"d/e/f", "d/e/g", "d/e/h"} {
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("good"), 0o644))
@@ -165,13 +161,18 @@ func testSwapWhileChanged(t *testing.T, open func(string) *Disk, own bool) {
 			return nil
 		},
 	}
+	const rests = 101 // odd, so that it rests with the folder in place as often as with the link
 	var done atomic.Bool
 	var swaps atomic.Int64
 	good, refused := map[string]int{}, map[string]int{}
 	var wg sync.WaitGroup
+	round := make(chan struct{}) // something was done
 	wg.Go(func() {
 		for !done.Load() {
-			swaps.Add(1)
+			// It rests now and then until something was done, so that verbs of many steps get to their last ones, and some to the end.
+			if swaps.Add(1)%rests == 0 {
+				<-round
+			}
 			if err := unix.Renameat2(unix.AT_FDCWD, name, unix.AT_FDCWD, name+".link", unix.RENAME_EXCHANGE); err != nil {
 				t.Error(err)
 				return
@@ -180,7 +181,7 @@ func testSwapWhileChanged(t *testing.T, open func(string) *Disk, own bool) {
 	})
 	order := slices.Sorted(maps.Keys(verbs))
 	untested := func(verb string) bool { return !own && verb != "rm -r" && good[verb] == 0 || refused[verb] == 0 }
-	for i := 0; swaps.Load() < 20_000 || i < 1000 || i < 20_000 && slices.ContainsFunc(order, untested); i++ {
+	for i := 0; swaps.Load() < 20_000 || i < 600 || i < 20_000 && slices.ContainsFunc(order, untested); i++ {
 		verb := order[i%len(order)]
 		if verb == "rm -r" && i%50 > len(order) {
 			continue
@@ -193,8 +194,13 @@ func testSwapWhileChanged(t *testing.T, open func(string) *Disk, own bool) {
 		for _, name := range []string{"d/e/g", "d/e/h"} {
 			_ = c.create(name, "good")
 		}
+		select {
+		case round <- struct{}{}:
+		default:
+		}
 	}
 	done.Store(true)
+	close(round)
 	wg.Wait()
 	if after := dump(t, out); !maps.Equal(before, after) {
 		t.Errorf("outside was %v and is %v", before, after)

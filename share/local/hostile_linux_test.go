@@ -28,13 +28,13 @@ func TestSwap(t *testing.T) {
 		t.Skip("it takes a while")
 	}
 	eachTree(t, func(t *testing.T, open func(string, Options) *FS) {
-		t.Run("out", func(t *testing.T) { testSwap(t, open, real(t), 100_000) })
+		t.Run("out", func(t *testing.T) { testSwap(t, open, memory(t), 100_000) })
 		t.Run("inside", func(t *testing.T) { testSwap(t, open, "", 20_000) })
 	})
 }
 
 func testSwap(t *testing.T, open func(string, Options) *FS, other string, swaps int) {
-	dir := real(t)
+	dir := memory(t)
 	if other == "" {
 		other = filepath.Join(dir, "z") // in the share, but not what goes by the names that are asked for
 		must(t, os.Mkdir(other, 0o755))

@@ -584,8 +584,27 @@ func TestBounds(t *testing.T) {
 	if n, _ := r.Usage(); n != seed.MaxFiles {
 		t.Errorf("%d files after one came again", n)
 	}
-	for i := range 1100 {
-		r.Know(seed.Share{Owner: berta, ID: transfer.ShareID{byte(i), byte(i >> 8), 5}}, "x")
+	// Each share that is new writes all of them, so the first thousand are there from before.
+	id := func(i int) seed.Share {
+		return seed.Share{Owner: berta, ID: transfer.ShareID{byte(i), byte(i >> 8), 5}}
+	}
+	var before []seed.Known
+	for i := range 1000 {
+		before = append(before, seed.Known{Share: id(i), Name: "x"})
+	}
+	b, err := json.Marshal(before)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(r.dir, "shares.json"), b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.reopen()
+	if n := len(r.Shares()); n != 1000 {
+		t.Errorf("%d shares of those from before", n)
+	}
+	for i := range 100 {
+		r.Know(id(1000+i), "x")
 	}
 	if n := len(r.Shares()); n != 1024 {
 		t.Errorf("%d shares", n)
