@@ -1,7 +1,6 @@
 package fetch_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -35,17 +34,16 @@ func TestReadRanges(t *testing.T) {
 				if i > 0 && to >= 0 && to < from {
 					continue // one end before the beginning is enough
 				}
-				var out bytes.Buffer
-				if err := cat(t.Context(), t, r, size, from, to, &out); err != nil {
-					t.Fatalf("size %d, %d to %d: %v", size, from, to, err)
-				}
 				end := size
 				if to >= 0 {
 					end = min(to, size)
 				}
-				want := truth[min(from, end):end]
-				if !bytes.Equal(out.Bytes(), want) {
-					t.Errorf("size %d, %d to %d: %d bytes, want %d", size, from, to, out.Len(), len(want))
+				out := against{want: truth[min(from, end):end]}
+				if err := cat(t.Context(), t, r, size, from, to, &out); err != nil {
+					t.Fatalf("size %d, %d to %d: %v", size, from, to, err)
+				}
+				if !out.whole() {
+					t.Errorf("size %d, %d to %d: %d bytes, want %d", size, from, to, out.n, len(out.want))
 				}
 			}
 		}
@@ -78,12 +76,12 @@ func TestReadOverBreaks(t *testing.T) {
 		}
 	}
 	r.At(3*mib, kill)
-	var out bytes.Buffer
+	out := against{want: truth}
 	if err := cat(t.Context(), t, r, int64(len(truth)), 0, -1, &out); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(out.Bytes(), truth) {
-		t.Errorf("%d other bytes than the %d", out.Len(), len(truth))
+	if !out.whole() {
+		t.Errorf("%d other bytes than the %d", out.n, len(truth))
 	}
 	if breaks != 4 {
 		t.Errorf("%d breaks", breaks)

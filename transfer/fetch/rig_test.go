@@ -280,6 +280,22 @@ func holds(t testing.TB, name string, want []byte) {
 	}
 }
 
+// against is a writer that compares what it takes, and keeps nothing: for memory that grows the race detector needs more memory.
+type against struct {
+	want []byte
+	n    int  // bytes that were taken
+	bad  bool // something else came, or more
+}
+
+func (a *against) Write(b []byte) (int, error) {
+	a.bad = a.bad || !bytes.HasPrefix(a.want[min(a.n, len(a.want)):], b)
+	a.n += len(b)
+	return len(b), nil
+}
+
+// whole reports whether exactly what was wanted came.
+func (a *against) whole() bool { return !a.bad && a.n == len(a.want) }
+
 // temporaries are the names of unfinished files in a folder.
 func temporaries(t testing.TB, dir string) []string {
 	t.Helper()
