@@ -26,6 +26,46 @@ func (x *fixture) prepare() {
 	}
 }
 
+// TestAlike: what its owner would refuse is refused at once, also in a folder that nobody has listed, and while the owner is away.
+func TestAlike(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("d/Plan", []byte("1"))
+		alike := func(err error) {
+			x.Helper()
+			if !errors.Is(err, vfs.ErrAlike) || !strings.Contains(err.Error(), "Plan") {
+				x.Errorf("%v", err)
+			}
+			x.is(err, peer.Conflict)
+		}
+		alike(x.WriteFile("d/PLAN", nil))
+		alike(x.Mkdir("d/plan"))
+		x.ok(x.WriteFile("d/other", nil))
+		alike(x.Rename("d/other", "d/pLAN"))
+		_, err := x.FS.Upload(x.Ctx, mustWalk(x, "d").Ino, "PLAN")
+		alike(err)
+		alike(x.FS.Copy(x.Ctx, mustWalk(x, "d", "other").Ino, mustWalk(x, "d").Ino, "PLAN"))
+		x.ok(x.WriteFile("d/._x", nil)) // stays here
+		x.ok(x.WriteFile("d/._X", nil))
+		x.drain()
+		x.peer.Leave()
+		time.Sleep(time.Second)
+		alike(x.WriteFile("d/PLAN", nil))
+		x.ok(x.WriteFile("d/New", nil))
+		if err := x.WriteFile("d/NEW", nil); !errors.Is(err, vfs.ErrAlike) {
+			x.Errorf("like one that waits: %v", err)
+		}
+		x.ok(x.Rename("d/New", "d/NEW"))
+		x.peer.Return()
+		x.drain()
+		x.share.Remove("d/Plan")
+		time.Sleep(time.Second)
+		x.ok(x.WriteFile("d/PLAN", nil))
+		x.drain()
+		x.there("d/PLAN", "")
+		x.there("d/NEW", "")
+	})
+}
+
 func TestKnownAway(t *testing.T) {
 	in(t, func(x *fixture) {
 		x.prepare()
@@ -74,9 +114,9 @@ func TestKnownAway(t *testing.T) {
 	})
 }
 
-func mustWalk(x *fixture) vfs.Attr {
+func mustWalk(x *fixture, path ...string) vfs.Attr {
 	x.Helper()
-	a, err := x.FS.Walk(x.Ctx, "anna", "docs")
+	a, err := x.FS.Walk(x.Ctx, append([]string{"anna", "docs"}, path...)...)
 	x.ok(err)
 	return a
 }

@@ -202,6 +202,9 @@ func (f *FS) Mkdir(ctx context.Context, parent Ino, name string) (Attr, error) {
 	} else if peer.KindOf(err) != peer.NotFound {
 		return Attr{}, err
 	}
+	if err := f.free(ctx, "mkdir", p, name, nil); err != nil {
+		return Attr{}, err
+	}
 	r, err := f.here(ctx, "mkdir", p, name)
 	if err != nil {
 		return Attr{}, err

@@ -447,8 +447,8 @@ func TestLock(t *testing.T) {
 // TestCrash copies the folder of what waits at many moments, as a crash of the daemon leaves it, and delivers from the copy.
 func TestCrash(t *testing.T) {
 	in(t, func(x *fixture) {
-		x.ok(x.Mkdir("d"))
 		x.share.Write("base", []byte("0123456789"))
+		x.ok(x.Mkdir("d"))
 		h := x.open("base", os.O_RDWR)
 		x.peer.Leave()
 		closed := map[string]string{}

@@ -18,6 +18,7 @@ var (
 	ErrIsDir      = errors.New("it is a folder")
 	ErrNotDir     = errors.New("it is no folder")
 	ErrExists     = errors.New("it is there already")
+	ErrAlike      = errors.New("another name is there, which many systems take for the same")
 	ErrQuota      = errors.New("the share may hold no more")
 	ErrFull       = errors.New("no room is left")
 	ErrTooLong    = errors.New("the name is too long")
@@ -30,7 +31,7 @@ var (
 // kindOf is the kind of the error that each of those comes in.
 var kindOf = map[error]peer.Kind{
 	ErrReadOnly: peer.Denied, ErrNotEmpty: peer.Conflict, ErrIsDir: peer.Usage, ErrNotDir: peer.Usage, ErrExists: peer.Conflict,
-	ErrQuota: peer.Full, ErrFull: peer.Full, ErrTooLong: peer.Usage, ErrName: peer.Usage, ErrLocal: peer.Denied,
+	ErrAlike: peer.Conflict, ErrQuota: peer.Full, ErrFull: peer.Full, ErrTooLong: peer.Usage, ErrName: peer.Usage, ErrLocal: peer.Denied,
 	ErrCrossShare: peer.Usage, ErrClosed: peer.Usage,
 }
 

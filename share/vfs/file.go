@@ -156,6 +156,9 @@ func (f *FS) Create(ctx context.Context, parent Ino, name string, mode Mode) (*F
 		case peer.KindOf(err) != peer.NotFound:
 			return nil, err
 		}
+		if err := f.free(ctx, "create", p, name, nil); err != nil {
+			return nil, err
+		}
 		b := &body{pt: p.pt, outcome: make(chan struct{}), since: time.Now(), overlay: kept(name)}
 		b.c = content.New(f.journal, &f.budget, nil, content.State{Exec: mode.Exec}, salt())
 		if err := b.c.Create(time.Now()); err != nil {

@@ -1,8 +1,13 @@
 package vfs
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share/vfs/tree"
 )
 
 // kept reports whether a name is of those that desktops strew about, and that never leave this computer.
@@ -29,4 +34,24 @@ func passes(name string) bool {
 		}
 	}
 	return false
+}
+
+// free says why a name that nothing has can't be made: another in the folder is the same but for case, say, which every owner refuses.
+// except is what goes away from there, or nil. What can't be listed now counts as it was known last: the owner says the rest.
+func (f *FS) free(ctx context.Context, op string, p place, name string, except *tree.Node) error {
+	if kept(name) {
+		return nil
+	}
+	_ = f.list(ctx, p)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p.n.Child(name) != nil { // it came meanwhile
+		return nil
+	}
+	for _, n := range p.n.Folder().Alike(name) {
+		if b, ok := n.Local.(*body); n != except && !(ok && b.overlay) {
+			return &peer.Error{Op: op, Path: p.child(name), Kind: peer.Conflict, Err: fmt.Errorf("%w: %q", ErrAlike, n.Name())}
+		}
+	}
+	return nil
 }

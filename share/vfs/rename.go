@@ -77,7 +77,7 @@ func (f *FS) renameTarget(ctx context.Context, rn *renaming, noReplace bool) err
 	rn.target, err = f.lookup(ctx, rn.to, rn.newName)
 	switch t := rn.target; {
 	case peer.KindOf(err) == peer.NotFound:
-		return nil
+		return f.free(ctx, "rename", rn.to, rn.newName, rn.n)
 	case err != nil:
 		return err
 	case noReplace:

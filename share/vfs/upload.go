@@ -32,6 +32,10 @@ func (f *FS) Upload(ctx context.Context, parent Ino, name string) (*Upload, erro
 		return nil, fail("write", p.child(name), ErrIsDir)
 	case err != nil && peer.KindOf(err) != peer.NotFound:
 		return nil, err
+	case err != nil:
+		if err := f.free(ctx, "write", p, name, nil); err != nil {
+			return nil, err
+		}
 	}
 	u := &Upload{fs: f, p: p, name: name, c: content.New(f.journal, &f.budget, nil, content.State{}, salt())}
 	if err := u.c.Create(time.Now()); err != nil {
@@ -142,6 +146,10 @@ func (f *FS) Copy(ctx context.Context, from, to Ino, name string) error {
 		return nil
 	case err != nil && peer.KindOf(err) != peer.NotFound:
 		return err
+	case err != nil:
+		if err := f.free(ctx, "copy", q, name, nil); err != nil {
+			return err
+		}
 	}
 	f.mu.Lock()
 	there := p.pt == q.pt && p.n.Local == nil && p.n.Known && (err != nil || target.Local == nil) && !kept(name)

@@ -41,6 +41,7 @@ func statusOf(err error) int {
 		{vfs.ErrReadOnly, http.StatusForbidden},
 		{vfs.ErrLocal, http.StatusForbidden},
 		{vfs.ErrName, http.StatusForbidden},
+		{vfs.ErrAlike, http.StatusForbidden},
 		{vfs.ErrTooLong, http.StatusForbidden}, // 414 is about the request's URI, and a MOVE's is its source
 		{vfs.ErrNotEmpty, http.StatusConflict},
 		{vfs.ErrIsDir, http.StatusMethodNotAllowed},

@@ -25,6 +25,7 @@ var causes = []struct {
 	{vfs.ErrIsDir, syscall.EISDIR},
 	{vfs.ErrNotDir, syscall.ENOTDIR},
 	{vfs.ErrExists, syscall.EEXIST},
+	{vfs.ErrAlike, syscall.EEXIST},
 	{vfs.ErrQuota, syscall.EDQUOT},
 	{vfs.ErrFull, syscall.ENOSPC},
 	{vfs.ErrTooLong, syscall.ENAMETOOLONG},

@@ -29,6 +29,7 @@ func TestErrno(t *testing.T) {
 		{of(peer.Other, context.Canceled), syscall.EINTR},
 		{of(peer.Conflict, nil), syscall.ESTALE},
 		{of(peer.Conflict, vfs.ErrExists), syscall.EEXIST},
+		{of(peer.Conflict, vfs.ErrAlike), syscall.EEXIST},
 		{of(peer.Conflict, vfs.ErrNotEmpty), syscall.ENOTEMPTY},
 		{of(peer.Usage, vfs.ErrIsDir), syscall.EISDIR},
 		{of(peer.Usage, vfs.ErrNotDir), syscall.ENOTDIR},

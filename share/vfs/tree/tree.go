@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/transfer"
 )
 
@@ -43,9 +44,10 @@ type Node struct {
 // Folder is what is known of a folder's content.
 type Folder struct {
 	children map[string]*Node
-	Full     bool   // all of it was listed once
-	Asked    uint8  // how often something in it was asked for by itself
-	Epoch    uint32 // as of Node, for the names
+	alike    map[string][]*Node // the children by share.FoldKey, once somebody wanted that
+	Full     bool               // all of it was listed once
+	Asked    uint8              // how often something in it was asked for by itself
+	Epoch    uint32             // as of Node, for the names
 	Seen     int64
 	Cache    any // what the caller made of the children; dropped when one changes
 	Listing  any // who lists it just now
@@ -115,6 +117,35 @@ func (f *Folder) Children() []*Node {
 	return ns
 }
 
+// Alike are the nodes of a folder whose names others than its own many systems take for a name.
+func (f *Folder) Alike(name string) (ns []*Node) {
+	if f.alike == nil {
+		f.alike = make(map[string][]*Node, len(f.children))
+		for _, n := range f.children {
+			f.fold(n)
+		}
+	}
+	for _, n := range f.alike[share.FoldKey(name)] {
+		if n.name != name {
+			ns = append(ns, n)
+		}
+	}
+	return ns
+}
+
+func (f *Folder) fold(n *Node) {
+	key := share.FoldKey(n.name)
+	f.alike[key] = append(f.alike[key], n)
+}
+
+func (f *Folder) unfold(n *Node) {
+	key := share.FoldKey(n.name)
+	left := slices.DeleteFunc(f.alike[key], func(o *Node) bool { return o == n })
+	if f.alike[key] = left; len(left) == 0 {
+		delete(f.alike, key)
+	}
+}
+
 // Folders are the folders in a folder, in the order in which they came to be known.
 func (n *Node) Folders() []*Node {
 	var ns []*Node
@@ -152,12 +183,18 @@ func (t *Tree) hang(n, parent *Node, name string) {
 	}
 	n.parent, n.name = parent, name
 	f.children[name] = n
+	if f.alike != nil {
+		f.fold(n)
+	}
 	f.Cache = nil
 }
 
 func (n *Node) unhang() {
 	if p := n.parent; p != nil {
 		delete(p.folder.children, n.name)
+		if p.folder.alike != nil {
+			p.folder.unfold(n)
+		}
 		p.folder.Cache = nil
 		n.parent = nil
 	}

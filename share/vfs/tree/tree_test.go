@@ -30,11 +30,23 @@ func TestAgainstPaths(t *testing.T) {
 			return all[r.IntN(len(all))]
 		}
 		join := func(dir string) string {
-			return strings.TrimPrefix(fmt.Sprint(dir, "/", string(rune('a'+r.IntN(4)))), "/")
+			return strings.TrimPrefix(fmt.Sprint(dir, "/", string("abcABC"[r.IntN(6)])), "/")
 		}
 		for range 150 {
 			dir, p := pick(), pick()
 			n, d := at(p), at(dir)
+			if d.Dir && r.IntN(2) == 0 { // some are looked at while they change, others later
+				a := string("abcABC"[r.IntN(6)])
+				var want []*Node
+				for _, c := range d.Folder().Children() {
+					if c.Name() != a && strings.EqualFold(c.Name(), a) {
+						want = append(want, c)
+					}
+				}
+				if got := d.Folder().Alike(a); !slices.Equal(got, want) {
+					t.Fatalf("seed %d: like %s are %v in %q, want %v", seed, a, got, dir, want)
+				}
+			}
 			name := join(dir)
 			switch base := name[strings.LastIndex(name, "/")+1:]; r.IntN(4) {
 			case 0, 1:

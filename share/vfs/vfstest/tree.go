@@ -42,7 +42,7 @@ func told(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, vfs.ErrExists), errors.Is(err, vfs.ErrNotEmpty):
+	case errors.Is(err, vfs.ErrExists), errors.Is(err, vfs.ErrAlike), errors.Is(err, vfs.ErrNotEmpty):
 		return errors.Join(fs.ErrExist, err)
 	case peer.KindOf(err) == peer.NotFound:
 		return errors.Join(fs.ErrNotExist, err)

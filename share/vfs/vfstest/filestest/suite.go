@@ -73,6 +73,7 @@ func Run(t *testing.T, make func(t *testing.T) Files) {
 		{"RenameFolder", testRenameFolder},
 		{"Times", testTimes},
 		{"Names", testNames},
+		{"Alike", testAlike},
 		{"SaveByRename", testSaveByRename},
 		{"ManyFiles", testManyFiles},
 		{"Tree", testTree},
@@ -325,6 +326,33 @@ func testNames(x *fixture) {
 	if err := x.WriteFile(strings.Repeat("n", 256), nil); err == nil {
 		x.Error("a name of 256 bytes was taken")
 	}
+}
+
+// testAlike makes names that differ from another in case alone: no owner takes them.
+func testAlike(x *fixture) {
+	x.write("Plan.txt", "1")
+	x.write("other", "2")
+	x.ok(x.Mkdir("Folder"))
+	for what, err := range map[string]error{
+		"written":       x.WriteFile("pLAN.txt", []byte("3")),
+		"written new":   x.WriteNew("PLAN.TXT", []byte("3")),
+		"a folder":      x.Mkdir("plan.txt"),
+		"renamed":       x.Rename("other", "plan.txt"),
+		"like a folder": x.WriteFile("folder", []byte("3")),
+	} {
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			x.Errorf("%s: %v", what, err)
+		}
+	}
+	x.names("", "Folder/", "Plan.txt", "other")
+	x.holds("Plan.txt", "1")
+	x.ok(x.Rename("Plan.txt", "PLAN.txt"))
+	x.ok(x.Rename("Folder", "folder"))
+	x.ok(x.Remove("PLAN.txt"))
+	x.write("plan.TXT", "4")
+	x.ok(x.Rename("other", "plan.TXT"))
+	x.names("", "folder/", "plan.TXT")
+	x.holds("plan.TXT", "2")
 }
 
 // testSaveByRename is what most editors do.
