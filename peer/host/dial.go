@@ -94,12 +94,12 @@ func openOn(ctx context.Context, l *link, proto string) (*outStream, error) {
 	return &outStream{inStream{s}, multistream.NewMSSelect(s, proto)}, nil
 }
 
-// Connect makes sure that there is a connection to a peer, dialling if need be. Errors are those of [Host.Open].
-func (h *Host) Connect(ctx context.Context, id peer.ID) error {
+// Connect makes sure that a lane to a peer has a connection, dialling if need be. Errors are those of [Host.Open].
+func (h *Host) Connect(ctx context.Context, id peer.ID, lane int) error {
 	if id == h.id || !h.gate.Trusts(id) {
 		return &peer.Error{Op: "connect", Path: id.String(), Kind: peer.Denied, Err: errors.New("it is this peer itself, or blocked")}
 	}
-	_, err := h.link(ctx, laneKey{id, 0})
+	_, err := h.link(ctx, laneKey{id, lane})
 	return err
 }
 

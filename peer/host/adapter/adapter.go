@@ -73,7 +73,7 @@ func (a *Host) Connect(ctx context.Context, info core.AddrInfo) error {
 	if no, _ := network.GetNoDial(ctx); no && !a.h.Connected(info.ID) {
 		return network.ErrNoConn
 	}
-	return a.h.Connect(ctx, info.ID)
+	return a.h.Connect(ctx, info.ID, 0)
 }
 
 // NewStream opens a stream of the first of the protocols; what is wrong with it shows at the first read.

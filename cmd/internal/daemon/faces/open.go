@@ -81,6 +81,9 @@ func (f *Faces) begin(root []string) {
 		defer cancel()
 		if a, err := f.tree.Walk(ctx, root...); err == nil {
 			_, _ = f.tree.List(ctx, a.Ino) // else whoever asks is told why
+			if len(root) == 2 {
+				f.owners.Prepare(ctx, root[0], root[1])
+			}
 		}
 	})
 }

@@ -306,6 +306,13 @@ func (w *World) Enter(ctx context.Context, name, shareName string) (vfs.Remote, 
 	return r, nil
 }
 
+// Prepare has what reading a share takes ready before somebody reads, if it can be entered.
+func (w *World) Prepare(ctx context.Context, name, shareName string) {
+	if r, err := w.Enter(ctx, name, shareName); err == nil {
+		r.(*Remote).Prepare(ctx)
+	}
+}
+
 // contact gives what is known of whether a peer can be reached, which is looked after from now on.
 func (w *World) contact(id peer.ID) *contact {
 	w.mu.Lock()

@@ -304,6 +304,20 @@ func (r *Remote) source() *fetch.Fetcher {
 	return r.fetcher
 }
 
+// Prepare has the connections ready that reading takes before somebody reads.
+func (r *Remote) Prepare(ctx context.Context) {
+	ctx, end, err := r.begin(ctx)
+	if err != nil || r.Owner() == r.world.self {
+		return
+	}
+	defer end()
+	for lane := range 1 + lanes {
+		if r.world.cfg.Host.Connect(ctx, r.Owner(), lane) != nil {
+			return // whoever reads is told why
+		}
+	}
+}
+
 // Touch sets when a file or folder was changed, and whether a file may be run.
 func (r *Remote) Touch(ctx context.Context, p share.Path, base change.Base, modTime *time.Time, exec *bool) (remote.Changed, error) {
 	return call(ctx, r, func(ctx context.Context) (remote.Changed, error) { return r.fs.Touch(ctx, p, base, modTime, exec) })
