@@ -34,6 +34,8 @@ type Cache struct {
 	free  [classes][][]byte // buffers to be used again: those of new memory are dear
 	spare int64             // bytes of those
 	slab  slab              // that new ones are cut from
+
+	prepared sync.Once
 }
 
 type key struct {
@@ -238,6 +240,15 @@ func (c *Cache) Buffer(n int) []byte {
 		return b[:n]
 	}
 	return c.slab.cut(size)[:n]
+}
+
+// atHand is how much memory [Cache.Prepare] has the system give, in bytes: about what reading one file in order takes.
+const atHand = 16 << 20
+
+// Prepare has the memory at hand, once, that is needed first: the system may take longer to give it than it takes to fetch what is
+// put there.
+func (c *Cache) Prepare() {
+	c.prepared.Do(func() { c.slab.prepare(int(min(atHand, c.limit/4) / slabSize)) })
 }
 
 // reuse gives a buffer that was used before, or nil.

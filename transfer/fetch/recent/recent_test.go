@@ -187,6 +187,11 @@ func TestKnownIsBounded(t *testing.T) {
 // Buffers that are cut from one slab don't overlap, not even by their capacities.
 func TestBuffersLieApart(t *testing.T) {
 	c := New(0)
+	c.Prepare()
+	c.Prepare()
+	if n := len(c.slab.ready); n != atHand/slabSize {
+		t.Errorf("%d slabs are at hand", n)
+	}
 	var all [][]byte
 	for i := range 200 {
 		b := c.Buffer(1 + i*7919%(1<<20))

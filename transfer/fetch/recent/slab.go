@@ -9,8 +9,28 @@ const slabSize = 8 << 20
 // takes as long as to fetch it from another computer (decision 24). What is cut from a slab keeps all of it in use; buffers are
 // used again and again, so there are no more than were in use at a time. The zero slab is ready, and safe for concurrent use.
 type slab struct {
-	mu   sync.Mutex
-	left []byte
+	mu    sync.Mutex
+	left  []byte
+	ready [][]byte // slabs that the system gave already
+}
+
+// prepare has the system give n slabs before they are needed.
+func (s *slab) prepare(n int) {
+	for range n {
+		b := newSlab()
+		for i := 0; i < len(b); i += 4 << 10 {
+			b[i] = 0
+		}
+		s.mu.Lock()
+		s.ready = append(s.ready, b)
+		s.mu.Unlock()
+	}
+}
+
+func newSlab() []byte {
+	b := make([]byte, slabSize)
+	inLargePages(b)
+	return b
 }
 
 // cut gives size bytes, a power of two of at most slabSize.
@@ -18,8 +38,11 @@ func (s *slab) cut(size int) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.left) < size {
-		s.left = make([]byte, slabSize)
-		inLargePages(s.left)
+		if last := len(s.ready) - 1; last >= 0 {
+			s.left, s.ready = s.ready[last], s.ready[:last]
+		} else {
+			s.left = newSlab()
+		}
 	}
 	b := s.left[:size:size]
 	s.left = s.left[size:]

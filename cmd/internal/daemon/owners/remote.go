@@ -304,8 +304,9 @@ func (r *Remote) source() *fetch.Fetcher {
 	return r.fetcher
 }
 
-// Prepare has the connections ready that reading takes before somebody reads.
+// Prepare has what reading takes ready before somebody reads: connections, and memory.
 func (r *Remote) Prepare(ctx context.Context) {
+	r.world.memory.Prepare()
 	ctx, end, err := r.begin(ctx)
 	if err != nil || r.Owner() == r.world.self {
 		return
