@@ -214,10 +214,29 @@ func (h *File) path() string {
 }
 
 // ReadAt reads by the rules of [io.ReaderAt].
-func (h *File) ReadAt(ctx context.Context, b []byte, off int64) (int, error) {
+func (h *File) ReadAt(ctx context.Context, b []byte, off int64) (n int, err error) {
+	err = h.read(ctx, func(ctx context.Context) error {
+		n, err = h.b.c.ReadAt(ctx, b, off)
+		return err
+	})
+	return n, err
+}
+
+// Lend gives up to n bytes from off on as ReadAt reads them, but where they lie in memory, in order. They are not written to, and
+// stay as they are until done is called, once. Where there are no parts and no error, they are to be read.
+func (h *File) Lend(ctx context.Context, n, off int64) (parts [][]byte, done func(), err error) {
+	err = h.read(ctx, func(ctx context.Context) error {
+		parts, done, err = h.b.c.Lend(ctx, n, off)
+		return err
+	})
+	return parts, done, err
+}
+
+// read has something read, for as long as it is worth while to wait.
+func (h *File) read(ctx context.Context, do func(context.Context) error) error {
 	r, err := h.fs.enter(ctx, "read", h.b.pt)
 	if err != nil && !known(err) {
-		return 0, err
+		return err
 	}
 	patience := readPatience
 	if r == nil || r.Away() || h.b.vainly(time.Now()) { // what is in a cache is had at once
@@ -225,14 +244,14 @@ func (h *File) ReadAt(ctx context.Context, b []byte, off int64) (int, error) {
 	}
 	short := &limited{Context: ctx, patience: patience}
 	defer short.end()
-	n, err := h.b.c.ReadAt(short, b, off)
+	err = do(short)
 	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		if patience == readPatience && errors.Is(short.Err(), context.DeadlineExceeded) {
 			h.b.vain.Store(time.Now().Add(silence).UnixNano())
 		}
 		err = h.fs.answered(ctx, h.b.pt, "read", h.path(), err)
 	}
-	return n, err
+	return err
 }
 
 // WriteAt writes; off is not looked at with Append.

@@ -15,6 +15,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/fetch"
+	"github.com/peerd/peerd/transfer/fetch/recent"
 	"github.com/peerd/peerd/transfer/transfertest"
 )
 
@@ -72,6 +73,45 @@ func reads(t testing.TB, h *fetch.File, truth []byte, off, n int) {
 	}
 	if got != len(want) || err != wantErr || !bytes.Equal(b[:got], want) || bytes.Count(b[got:], []byte{0}) != n-got {
 		t.Fatalf("%d bytes at %d: %d, %v, want %d, %v", n, off, got, err, len(want), wantErr)
+	}
+	parts, done, err := h.Lend(soon(t), int64(n), int64(off))
+	if err != nil || (parts != nil) != (len(want) == n && n <= 8*mib) {
+		t.Fatalf("%d bytes at %d: %d parts are lent, %v", n, off, len(parts), err)
+	}
+	if parts != nil {
+		if !bytes.Equal(bytes.Join(parts, nil), want) {
+			t.Fatalf("%d bytes at %d: others are lent", n, off)
+		}
+		done()
+	}
+}
+
+// What is lent stays as it is, however much is read meanwhile, until it is given back.
+func TestOpenLends(t *testing.T) {
+	r := newRig(t)
+	truth := content(24*mib, 5)
+	r.write(t, "f", truth)
+	h := r.open(t, "f", fetch.Options{Memory: recent.New(2 * mib)})
+	parts, done, err := h.Lend(soon(t), mib, 100)
+	if err != nil || len(parts) < 2 {
+		t.Fatal(len(parts), err)
+	}
+	for range 2 {
+		for off := 0; off < len(truth); off += mib {
+			reads(t, h, truth, off, mib)
+		}
+	}
+	if !bytes.Equal(bytes.Join(parts, nil), truth[100:100+mib]) {
+		t.Error("what is lent was written to")
+	}
+	done()
+	if parts, _, err := h.Lend(soon(t), 16*mib, 0); parts != nil || err != nil {
+		t.Error("very much is lent", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if parts, _, err := h.Lend(ended, mib, 0); parts != nil || !errors.Is(err, context.Canceled) {
+		t.Error("it is lent to somebody who went", err)
 	}
 }
 

@@ -156,6 +156,21 @@ func (c *Content) ReadAt(ctx context.Context, b []byte, off int64) (n int, err e
 	return n, err
 }
 
+// Lend gives up to n bytes from off on where they lie in memory, as a [Lender] does, where none of them was written here and the
+// base lends them.
+func (c *Content) Lend(ctx context.Context, n, off int64) (parts [][]byte, done func(), err error) {
+	c.mu.Lock()
+	l, ok := c.base.(Lender)
+	in, end := c.written.Next(off)
+	n = min(n, c.st.Size-off)
+	ok = ok && !in && n > 0 && n <= min(end, c.baseEnd)-off
+	c.mu.Unlock()
+	if !ok {
+		return nil, nil, nil
+	}
+	return l.Lend(ctx, n, off)
+}
+
 // run reads some bytes that lie at one place.
 func (c *Content) run(ctx context.Context, b []byte, off int64) (int, error) {
 	c.mu.Lock()

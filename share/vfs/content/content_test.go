@@ -24,6 +24,25 @@ func (b base) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
 
 func (base) Close() error { return nil }
 
+// Lend lends what is all there, in two parts.
+func (b base) Lend(_ context.Context, n, off int64) ([][]byte, func(), error) {
+	if off+n > int64(len(b)) {
+		return nil, nil, nil
+	}
+	return [][]byte{b[off : off+n/2], b[off+n/2 : off+n]}, func() {}, nil
+}
+
+// lends fails the test if something else is lent than what is there, and tells how much is.
+func lends(t *testing.T, c *Content, want []byte, n, off int64) int {
+	t.Helper()
+	parts, _, err := c.Lend(t.Context(), n, off)
+	lent := bytes.Join(parts, nil)
+	if err != nil || parts != nil && !bytes.Equal(lent, want[off:min(off+n, int64(len(want)))]) {
+		t.Fatalf("%d bytes at %d: others are lent, %v", n, off, err)
+	}
+	return len(lent)
+}
+
 func opened(t *testing.T) *journal.Journal {
 	t.Helper()
 	j, _, err := journal.Open(t.TempDir(), slog.New(slog.DiscardHandler))
@@ -47,6 +66,12 @@ func all(t *testing.T, c *Content) []byte {
 // TestAgainstBytes does random things to a content that was made of a base, and to plain bytes, and compares.
 func TestAgainstBytes(t *testing.T) {
 	j := opened(t)
+	lent := 0
+	defer func() {
+		if lent == 0 {
+			t.Error("nothing was ever lent")
+		}
+	}()
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		want := make([]byte, r.IntN(5000))
@@ -98,6 +123,7 @@ func TestAgainstBytes(t *testing.T) {
 			if got := all(t, c); !bytes.Equal(got, want) {
 				t.Fatalf("seed %d: %d bytes, want %d", seed, len(got), len(want))
 			}
+			lent += lends(t, c, want, int64(n), int64(off))
 			if now := c.State().Tag; now == tag && !bytes.Equal(before, want) {
 				t.Fatalf("seed %d: other bytes, and the tag is still %q", seed, tag)
 			} else {
@@ -163,6 +189,13 @@ func TestSourceOpensAgain(t *testing.T) {
 	b := make([]byte, 5)
 	if n, err := s.ReadAt(t.Context(), b, 0); n != 5 || err != nil || opens != 2 {
 		t.Errorf("%d, %v, opened %d times", n, err, opens)
+	}
+	if parts, _, err := s.Lend(t.Context(), 4, 1); err != nil || string(bytes.Join(parts, nil)) != "ytes" {
+		t.Errorf("%q, %v", parts, err)
+	}
+	s = NewSource(func(context.Context) (Reader, error) { return struct{ Reader }{base("bytes")}, nil })
+	if parts, _, err := s.Lend(t.Context(), 4, 1); parts != nil || err != nil {
+		t.Errorf("%q is lent by who lends nothing, %v", parts, err)
 	}
 	s = NewSource(func(ctx context.Context) (Reader, error) {
 		<-ctx.Done()

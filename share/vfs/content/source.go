@@ -15,6 +15,12 @@ type Reader interface {
 	io.Closer
 }
 
+// Lender is a [Reader] that can give bytes where they lie in memory. They are not written to, and stay as they are until done is
+// called, once. What can't be lent has no parts and no error, and is to be read.
+type Lender interface {
+	Lend(ctx context.Context, n, off int64) (parts [][]byte, done func(), err error)
+}
+
 // Source reads a version of a file, and opens it when it is first needed. It is safe for concurrent use.
 type Source struct {
 	open func(context.Context) (Reader, error)
@@ -64,28 +70,44 @@ func (s *Source) Open(ctx context.Context) error {
 }
 
 // ReadAt reads by the rules of [io.ReaderAt].
-func (s *Source) ReadAt(ctx context.Context, b []byte, off int64) (int, error) {
+func (s *Source) ReadAt(ctx context.Context, b []byte, off int64) (n int, err error) {
+	err = s.use(ctx, func(r Reader) error {
+		n, err = r.ReadAt(ctx, b, off)
+		return err
+	})
+	return n, err
+}
+
+// Lend gives bytes as a [Lender] does.
+func (s *Source) Lend(ctx context.Context, n, off int64) (parts [][]byte, done func(), err error) {
+	err = s.use(ctx, func(r Reader) error {
+		if l, ok := r.(Lender); ok {
+			parts, done, err = l.Lend(ctx, n, off)
+			return err
+		}
+		return nil
+	})
+	return parts, done, err
+}
+
+// use reads with the reader, and if that is told that the file is not what it was, once more with another one.
+func (s *Source) use(ctx context.Context, do func(Reader) error) error {
 	s.mu.Lock()
 	r := s.r
 	s.mu.Unlock()
-	var err error
 	if r == nil {
+		var err error
 		if r, err = s.reader(ctx, nil); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	n, err := r.ReadAt(ctx, b, off)
-	if err == nil || errors.Is(err, io.EOF) {
-		return n, err
-	}
-	if k := peer.KindOf(err); k == peer.Conflict || k == peer.NotFound {
-		again, e := s.reader(ctx, r)
-		if e != nil {
-			return n, err
+	err := do(r)
+	if k := peer.KindOf(err); err != nil && !errors.Is(err, io.EOF) && (k == peer.Conflict || k == peer.NotFound) {
+		if again, e := s.reader(ctx, r); e == nil {
+			return do(again)
 		}
-		return again.ReadAt(ctx, b, off)
 	}
-	return n, err
+	return err
 }
 
 // Close gives the source up.

@@ -107,7 +107,7 @@ func (h *File) ReadAt(ctx context.Context, b []byte, off int64) (n int, err erro
 	}
 	end := min(off+int64(len(b)), h.layout.Size)
 	for at := off; at < end; at = off + int64(n) {
-		err := h.each(ctx, at, min(atOnce, end-at), func(p []byte) error {
+		err := h.each(ctx, at, min(atOnce, end-at), func(_ *recent.Piece, p []byte) error {
 			n += copy(b[n:], p)
 			return nil
 		})
@@ -121,13 +121,38 @@ func (h *File) ReadAt(ctx context.Context, b []byte, off int64) (n int, err erro
 	return n, nil
 }
 
+// Lend gives n bytes from off on like [File.ReadAt], but where they lie in memory, in order. They are not written to, and stay as
+// they are until done is called, once. A part that is too long, or not all in the file, is not lent: then there are no parts, and
+// no error.
+func (h *File) Lend(ctx context.Context, n, off int64) (parts [][]byte, done func(), err error) {
+	if off < 0 || n <= 0 || n > atOnce || n > h.layout.Size-off {
+		return nil, nil, nil
+	}
+	var lent []*recent.Piece
+	done = func() {
+		for _, p := range lent {
+			p.Release()
+		}
+	}
+	err = h.each(ctx, off, n, func(p *recent.Piece, b []byte) error {
+		p.Retain()
+		lent, parts = append(lent, p), append(parts, b)
+		return nil
+	})
+	if err != nil {
+		done()
+		return nil, nil, h.failed(ctx, err)
+	}
+	return parts, done, nil
+}
+
 // Copy writes bytes from up to before to, or the file's end, to w, in order.
 func (h *File) Copy(ctx context.Context, w io.Writer, from, to int64) error {
 	to = min(to, h.layout.Size)
 	for at := max(from, 0); at < to; {
 		i := int(at >> h.layout.Bits)
 		end := min(h.layout.Offset(i)+h.layout.Length(i), to)
-		err := h.each(ctx, at, end-at, func(b []byte) error {
+		err := h.each(ctx, at, end-at, func(_ *recent.Piece, b []byte) error {
 			_, err := w.Write(b)
 			return err
 		})
@@ -164,8 +189,9 @@ type wanted struct {
 	load  *load
 }
 
-// each calls do with n bytes from off on, in order. They are not written to, and not used after it.
-func (h *File) each(ctx context.Context, off, n int64, do func([]byte) error) error {
+// each calls do with n bytes from off on, in order, and the pieces that they are of. They are not written to, and not used after it
+// unless their piece is retained.
+func (h *File) each(ctx context.Context, off, n int64, do func(*recent.Piece, []byte) error) error {
 	first, last := int(off>>h.layout.Bits), int((off+n-1)>>h.layout.Bits)
 	var few [4]wanted
 	all, err := h.want(few[:0], first, last, off, n)
@@ -180,7 +206,7 @@ func (h *File) each(ctx context.Context, off, n int64, do func([]byte) error) er
 			continue
 		}
 		if begin := h.layout.Offset(first + i); err == nil {
-			err = do(p.Data[max(off-begin, 0):min(off+n-begin, int64(len(p.Data)))])
+			err = do(p, p.Data[max(off-begin, 0):min(off+n-begin, int64(len(p.Data)))])
 		}
 		p.Release()
 	}

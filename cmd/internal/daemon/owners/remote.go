@@ -352,25 +352,42 @@ type reader struct {
 }
 
 // ReadAt reads. While the owner is known to be away, what is kept here has to do.
-func (h *reader) ReadAt(ctx context.Context, b []byte, off int64) (int, error) {
+func (h *reader) ReadAt(ctx context.Context, b []byte, off int64) (n int, err error) {
 	if n, ok := h.File.Here(b, off); ok { // most small reads: what waiting takes would cost more than they do
 		return n, nil
 	}
+	err = h.read(ctx, func(ctx context.Context) error {
+		n, err = h.File.ReadAt(ctx, b, off)
+		return err
+	})
+	return n, err
+}
+
+// Lend lends what ReadAt would read.
+func (h *reader) Lend(ctx context.Context, n, off int64) (parts [][]byte, done func(), err error) {
+	err = h.read(ctx, func(ctx context.Context) error {
+		parts, done, err = h.File.Lend(ctx, n, off)
+		return err
+	})
+	return parts, done, err
+}
+
+// read has something read that may have to come from the owner.
+func (h *reader) read(ctx context.Context, do func(context.Context) error) error {
 	r := h.remote
 	if r.contact.away() {
 		short, cancel := context.WithTimeout(ctx, keptTime)
 		defer cancel()
-		n, err := h.File.ReadAt(short, b, off)
+		err := do(short)
 		if err != nil && short.Err() != nil && ctx.Err() == nil {
 			err = awayError(r.Label(), r.contact.since())
 		}
-		return n, err
+		return err
 	}
 	ctx, end := r.contact.with(ctx)
 	defer end()
-	n, err := h.File.ReadAt(ctx, b, off)
-	if err == io.EOF {
-		return n, err
+	if err := do(ctx); err != io.EOF {
+		return r.met(ctx, err)
 	}
-	return n, r.met(ctx, err)
+	return io.EOF
 }
