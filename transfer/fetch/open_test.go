@@ -115,6 +115,26 @@ func TestOpenLends(t *testing.T) {
 	}
 }
 
+// Of a file that is larger than what is kept little stays that a reader has passed, whatever the order in which a kernel asks.
+func TestOpenKeepsLittle(t *testing.T) {
+	r := newRig(t)
+	truth := content(24*mib, 6)
+	r.write(t, "f", truth)
+	memory := recent.New(16 * mib)
+	h := r.open(t, "f", fetch.Options{Memory: memory})
+	b := make([]byte, mib)
+	for at := 0; at < len(truth)/mib; at += 6 {
+		for _, i := range []int{0, 1, 2, 4, 3, 5} {
+			if _, err := h.ReadAt(soon(t), b, int64(at+i)*mib); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := memory.Bytes(); n > 4*mib {
+		t.Errorf("%d bytes are kept", n)
+	}
+}
+
 func TestOpenReadsLikeReaderAt(t *testing.T) {
 	for _, size := range []int{0, 1, 1000, mib - 1, mib, mib + 1, 5*mib + 17, 16 * mib} {
 		r := newRig(t)

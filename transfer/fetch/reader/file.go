@@ -236,6 +236,11 @@ func (h *File) want(all []wanted, first, last int, off, n int64) ([]wanted, erro
 	}
 	if h.layout.Pieces() > 1 && !h.closed {
 		change = h.readAhead(off, n) || change
+		for i := first; h.passes() && i <= last; i++ {
+			if h.places.passed(i) { // what follows was asked for first
+				h.memory.Passed(h.id, i)
+			}
+		}
 		if d := h.places.near(off + n); missed && (d == nil || d.window == 0) {
 			h.jumped()
 		}

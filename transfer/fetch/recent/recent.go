@@ -95,7 +95,7 @@ func (c *Cache) remove(p *Piece) {
 	p.left = false
 }
 
-// Passed says that whoever read a piece goes on behind it. Of such pieces an eighth of the limit is kept: the memory of the others
+// Passed says that whoever read a piece goes on behind it. Of such pieces a sixteenth of the limit is kept: the memory of the others
 // serves for what is read next.
 func (c *Cache) Passed(file transfer.FileID, piece int) {
 	c.mu.Lock()
@@ -107,7 +107,7 @@ func (c *Cache) Passed(file transfer.FileID, piece int) {
 	c.order.Remove(p.place)
 	p.place, p.left = c.passed.PushFront(p), true
 	c.behind += int64(cap(p.Data))
-	for c.behind > c.limit/8 {
+	for c.behind > c.limit/16 {
 		c.drop(c.passed.Back().Value.(*Piece))
 	}
 }
