@@ -72,32 +72,43 @@ func packets(dev string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), dev), nil
 }
 
+// packet is one on its way, with room for what the kernel says of it.
+type packet struct {
+	due  time.Time
+	n    int
+	data [66 << 10]byte
+}
+
 // carry carries packets from one device to another, until the first is closed.
 func carry(from, to *os.File, d time.Duration) {
-	type packet struct {
-		due  time.Time
-		data []byte
-	}
-	under := make(chan packet, delayRoom)
+	under, free := make(chan *packet, delayRoom), make(chan *packet, delayRoom+2)
 	var writer sync.WaitGroup
 	writer.Go(func() {
 		for p := range under {
 			time.Sleep(time.Until(p.due))
-			_, _ = to.Write(p.data) // one that can't be sent is lost
+			_, _ = to.Write(p.data[:p.n]) // one that can't be sent is lost
+			free <- p
 		}
 	})
-	buf := make([]byte, 128<<10)
+	p := new(packet)
 	for {
-		n, err := from.Read(buf)
+		n, err := from.Read(p.data[:])
 		if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) {
 			break
 		}
 		if err != nil {
 			continue
 		}
+		p.n, p.due = n, time.Now().Add(d)
 		select {
-		case under <- packet{time.Now().Add(d), append([]byte(nil), buf[:n]...)}:
+		case under <- p:
 		default:
+			continue // lost
+		}
+		select {
+		case p = <-free: // memory that was used before is had at once
+		default:
+			p = new(packet)
 		}
 	}
 	close(under)
