@@ -86,6 +86,14 @@ func TestLimit(t *testing.T) {
 	limited("a new interface", true)
 }
 
+func TestBurst(t *testing.T) {
+	for rate, want := range map[string]string{"20mbit": "131072", "500kbit": "131072", "1gbit": "500000", "2.5gbit": "1250000", "fast": "131072"} {
+		if got := burst(rate); got != want {
+			t.Errorf("a cable of %s carries %s bytes at once, want %s", rate, got, want)
+		}
+	}
+}
+
 func TestCongestion(t *testing.T) {
 	l := New(t, Options{Hosts: 2, Congestion: "reno"})
 	a, b := l.Hosts[0], l.Hosts[1]
