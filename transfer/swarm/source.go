@@ -19,6 +19,8 @@ const (
 	fewSources  = 4        // up to here two pieces each keep the own link busy while one is on its way
 
 	queueTime   = 50 * time.Millisecond  // that a piece may wait at the source for those before it
+	fillTime    = 200 * time.Millisecond // and while a path fills
+	fillGain    = 5                      // a path fills while a piece takes a fifth less with each round trip
 	baseTerm    = 10 * time.Second       // after which the delay of the path is taken anew
 	guessDelay  = 250 * time.Millisecond // of a source that gave nothing yet
 	minPatience = 2 * time.Second        // after which a piece is late
@@ -53,6 +55,11 @@ type source struct {
 	since   time.Duration // from when on it has owed pieces, one or another, and not answered
 	mute    time.Duration // how long it did so before that, since it answered
 	window  int           // pieces that it may owe
+	filling bool          // more comes with each round trip: the path is not full yet
+	round   time.Duration // when this round trip began
+	came    int           // pieces in it so far
+	begun   int           // the window when it began
+	fastest time.Duration // that a piece took in a round trip
 	usual   time.Duration // smoothed delay from asking to getting; 0 before the first
 	pace    time.Duration // smoothed time that a piece takes when others are asked with it
 	base    time.Duration // delay of the path alone
@@ -66,7 +73,7 @@ func (q *source) banned() bool { return len(q.bad) >= maxLies }
 
 // join forgets how the source was when it was here before, but for its lies.
 func (q *source) join(pieces int, now time.Duration) {
-	*q = source{id: q.id, bad: q.bad, bytes: q.bytes, joined: true, has: transfer.NewSet(pieces), heard: now, window: firstWindow}
+	*q = source{id: q.id, bad: q.bad, bytes: q.bytes, joined: true, has: transfer.NewSet(pieces), heard: now, window: firstWindow, filling: true, round: now}
 }
 
 // asked is the joined source of an ID, or nil.
@@ -99,7 +106,7 @@ func (q *source) room(s *Swarm) int {
 
 // learn adapts the window to the delay of a piece that came. While it waited for others no longer than half of queueTime
 // the window grows, by a third in each round trip; beyond queueTime it shrinks. Pieces asked for when the window was much
-// smaller say nothing of the one that it has now.
+// smaller say nothing of the one that it has now. As long as a path fills, see fill, the window doubles with each round trip.
 func (q *source) learn(s *Swarm, r request) {
 	d := max(s.now-r.at, time.Microsecond)
 	s.deliver(q)
@@ -110,13 +117,34 @@ func (q *source) learn(s *Swarm, r request) {
 	q.usual += (d - q.usual) / 8
 	q.pace += (d/time.Duration(r.depth) - q.pace) / 8
 	q.rebase(s, r, d)
-	switch waited := d - q.base; {
-	case waited <= queueTime/2 && len(q.owed) >= q.window && 4*r.depth >= 3*q.window:
+	waited := d - q.base
+	q.fill(s, r, waited)
+	switch full := len(q.owed) >= q.window; {
+	case q.filling && full:
+		q.window++
+	case q.filling:
+	case waited <= queueTime/2 && full && 4*r.depth >= 3*q.window:
 		q.window++
 	case waited > queueTime:
 		q.window--
 	}
 	q.window = min(max(q.window, s.leastWindow()), s.mostWindow())
+}
+
+// fill finds out whether a path fills: pieces come faster with each round trip in which more were asked for. How long they wait
+// tells nothing then, up to fillTime: TCP begins slowly, and does not become faster while there is little to send.
+func (q *source) fill(s *Swarm, r request, waited time.Duration) {
+	q.came++
+	q.filling = q.filling && waited <= fillTime
+	if r.at < q.round {
+		return
+	}
+	took := (s.now - q.round) / time.Duration(q.came)
+	if q.window > q.begun {
+		q.filling = q.filling && (q.fastest == 0 || took < q.fastest-q.fastest/fillGain)
+		q.fastest = took
+	}
+	q.round, q.came, q.begun = s.now, 0, q.window
 }
 
 // rebase keeps the delay of the path alone, the shortest seen. Paths change: once in a term it is taken anew, but only
@@ -214,7 +242,7 @@ func (s *Swarm) review() {
 
 // stall opens what a source owes to others. It has no room then: a stalled source always owes something.
 func (s *Swarm) stall(q *source) {
-	q.stalled, q.window = true, 1
+	q.stalled, q.window, q.filling = true, 1, false
 	q.stalls++
 	for _, r := range q.owed {
 		s.pieces.cover[r.piece]--

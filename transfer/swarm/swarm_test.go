@@ -171,11 +171,11 @@ func TestReading(t *testing.T) {
 	d.expect(Joined{Source: "a", Origin: true}) // nothing is wanted yet
 	d.expect(want(0, 4), Ask{"a", 0}, Ask{"a", 1})
 	d.now = ms
-	d.expect(Got{"a", 0}, Ask{"a", 2})
-	d.expect(Got{"a", 1}, Ask{"a", 3}) // and its window is 3, but what is beyond the read-ahead waits
-	d.expect(want(2, 4), Ask{"a", 4})
-	d.expect(want(50, 4), Cancel{"a", 2}, Cancel{"a", 3}, Cancel{"a", 4}, Ask{"a", 50}, Ask{"a", 51}, Ask{"a", 52})
-	d.expect(want(-5, 3), Cancel{"a", 50}, Cancel{"a", 51}, Cancel{"a", 52})
+	d.expect(Got{"a", 0}, Ask{"a", 2}, Ask{"a", 3}) // its window is 3
+	d.expect(Got{"a", 1})                           // and 4 now, but what is beyond the read-ahead waits
+	d.expect(want(2, 3), Ask{"a", 4})
+	d.expect(want(50, 9), Cancel{"a", 2}, Cancel{"a", 3}, Cancel{"a", 4}, Ask{"a", 50}, Ask{"a", 51}, Ask{"a", 52}, Ask{"a", 53})
+	d.expect(want(-5, 3), Cancel{"a", 50}, Cancel{"a", 51}, Cancel{"a", 52}, Cancel{"a", 53})
 	d.expect(want(98, 9), Ask{"a", 98}, Ask{"a", 99})
 	d.expect(Want{}, Cancel{"a", 98}, Cancel{"a", 99})
 }
@@ -187,8 +187,8 @@ func TestReadingAtSeveralPlaces(t *testing.T) {
 	d.expect(Want{[]Span{{10, 14}}}, Ask{"a", 10}, Ask{"a", 11})
 	d.expect(Want{[]Span{{70, 71}, {10, 14}, {12, 13}}}) // there is no room, and nothing is taken back
 	d.now = ms
-	d.expect(Got{"a", 10}, Ask{"a", 70}) // before 12
-	d.expect(Got{"a", 11}, Ask{"a", 12}, Ask{"a", 13})
+	d.expect(Got{"a", 10}, Ask{"a", 70}, Ask{"a", 12}) // in this order, and its window is 3
+	d.expect(Got{"a", 11}, Ask{"a", 13})
 	d.expect(Want{[]Span{{70, 71}}}, Cancel{"a", 12}, Cancel{"a", 13})
 }
 
