@@ -11,6 +11,9 @@ import (
 // Open gives a version of a file to be read at any place. Nothing is asked of the owner yet: that it has another version by now is
 // told by the first read of what is not here. It is of use until Close, and until the Fetcher's [Fetcher.Ended].
 func (f *Fetcher) Open(path []string, st transfer.State) (*File, error) {
+	if st.Size > transfer.SmallFile {
+		f.owner.Connect() // while it is learned what to ask for
+	}
 	return f.files.Open(path, st)
 }
 

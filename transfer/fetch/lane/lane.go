@@ -91,6 +91,7 @@ type Lanes struct {
 	mu    sync.Mutex
 	wake  *sync.Cond
 	queue []Job
+	ready bool // lanes connect before they have anything to ask for
 }
 
 // Open starts lanes, which work until Close or until ctx ends.
@@ -161,8 +162,37 @@ func (f *Lanes) Again(jobs ...Job) {
 	f.wake.Broadcast()
 }
 
+// Connect has all lanes connect that did not yet, since much is about to be asked for. It does not wait for that.
+func (f *Lanes) Connect() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.ready {
+		f.ready = true
+		f.wake.Broadcast()
+	}
+}
+
+// connect waits until a lane is to connect, and has it do so if there is nothing to ask for yet. What comes of it shows when
+// there is.
+func (f *Lanes) connect(n int) {
+	f.mu.Lock()
+	for !f.queued() && !f.ready && f.ctx.Err() == nil {
+		f.wake.Wait()
+	}
+	early := !f.queued()
+	f.mu.Unlock()
+	if !early || f.ctx.Err() != nil {
+		return
+	}
+	// A stream on which nothing is said would be taken for dead.
+	if st, err := f.src.Opener.Open(f.ctx, f.src.Peer, serve.GetProtocol, n); err == nil {
+		st.Reset()
+	}
+}
+
 // lane runs one lane until the lanes end.
 func (f *Lanes) lane(n int) {
+	f.connect(n)
 	s := &Scratch{Step: make([]byte, manifest.Step)}
 	var since time.Time // of the first of the breaks with nothing heard between them
 	var wait time.Duration

@@ -119,6 +119,7 @@ func Start(ctx context.Context, c Config) *Pull {
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	l.members[c.Source.Peer] = &member{pull: l, id: c.Source.Peer, lanes: c.Owner}
 	l.tasks.Go(l.tick)
+	c.Owner.Connect()
 	if c.Check == nil || c.Plan.Reading {
 		l.ask(0, 0) // readers don't wait for a part of their own
 	}
