@@ -306,9 +306,12 @@ func (r *Remote) source() *fetch.Fetcher {
 
 // Prepare has what reading takes ready before somebody reads: connections, and memory.
 func (r *Remote) Prepare(ctx context.Context) {
+	if r.Owner() == r.world.self {
+		return // nothing of it comes over the network
+	}
 	r.world.memory.Prepare()
 	ctx, end, err := r.begin(ctx)
-	if err != nil || r.Owner() == r.world.self {
+	if err != nil {
 		return
 	}
 	defer end()
