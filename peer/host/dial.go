@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -26,6 +25,7 @@ const (
 	lastChance = time.Second            // of QUIC where TCP was refused everywhere
 	patience   = time.Second            // of the direct ways before a circuit
 	lookAgain  = time.Second            // for addresses that were learned meanwhile
+	handshake  = time.Second            // of the first address that answers, before another is tried
 )
 
 // lanePause is how long a peer that could not be dialled, but dialled us, is left with the lanes that there are.
@@ -227,12 +227,14 @@ func (r route) pause(n int) time.Duration {
 }
 
 // race dials addresses one shortly after the other, and the next at once when one fails. The first that proves its ID
-// wins, and what the others still bring is closed.
+// wins, and what the others still bring is closed. Once an address answers, it has time to prove its ID: on a busy computer
+// that takes longer than a step, and each address that is tried meanwhile makes it take longer still.
 func (h *Host) race(ctx context.Context, key laneKey, r route) (transport.CapableConn, peer.Addr, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	queue := r.queue
 	results := make(chan attempt, len(queue))
+	answers := make(chan transport.DialUpdate, 1) // the first; more are not waited for
 	next, pending, refused := 0, 0, 0
 	defer func() { h.drain(results, pending) }()
 
@@ -240,17 +242,22 @@ func (h *Host) race(ctx context.Context, key laneKey, r route) (transport.Capabl
 	defer timer.Stop()
 	again := time.NewTicker(lookAgain)
 	defer again.Stop()
-	var failed attempts
+	var failed error
 	for next < len(queue) || pending > 0 {
 		select {
 		case <-ctx.Done():
-			return nil, nil, append(failed, fmt.Errorf("no answer: %w", ctx.Err()))
+			return nil, nil, also(failed, fmt.Errorf("no answer: %w", ctx.Err()))
 		case <-timer.C:
-			h.try(ctx, key.id, queue[next], results)
+			h.try(ctx, key.id, queue[next], answers, results)
 			next++
 			pending++
 			if next < len(queue) {
 				timer.Reset(r.pause(next))
+			}
+		case <-answers:
+			answers = nil
+			if next < len(queue) {
+				timer.Reset(handshake)
 			}
 		case <-again.C:
 			// Others may wait for this very dial with a better address.
@@ -265,7 +272,7 @@ func (h *Host) race(ctx context.Context, key laneKey, r route) (transport.Capabl
 			if got.err == nil {
 				return got.conn, got.addr, nil
 			}
-			failed = append(failed, fmt.Errorf("%v: %w", got.addr, explain(got.err)))
+			failed = also(failed, fmt.Errorf("%v: %w", got.addr, explain(got.err)))
 			if errors.Is(got.err, syscall.ECONNREFUSED) {
 				// It is up and peerd is not: QUIC would wait for nobody.
 				if refused++; refused == r.tcp && r.direct == len(queue) {
@@ -283,17 +290,18 @@ func (h *Host) race(ctx context.Context, key laneKey, r route) (transport.Capabl
 	return nil, nil, failed
 }
 
-func (h *Host) try(ctx context.Context, id peer.ID, addr peer.Addr, results chan<- attempt) {
-	t := h.tcp
+// try dials one address. An answer is told as soon as there is a TCP connection, if there is room.
+func (h *Host) try(ctx context.Context, id peer.ID, addr peer.Addr, answers chan<- transport.DialUpdate, results chan<- attempt) {
+	dial := func() (transport.CapableConn, error) { return h.tcp.DialWithUpdates(ctx, addr, id, answers) }
 	switch book.KindOf(addr) {
 	case book.QUIC:
-		t = h.quic
+		dial = func() (transport.CapableConn, error) { return h.quic.Dial(ctx, addr, id) }
 	case book.Circuit:
-		t = h.relay
+		dial = func() (transport.CapableConn, error) { return h.relay.Dial(ctx, addr, id) }
 	}
 	// The dial that waits for this holds Close off, which is why it may be a plain goroutine of the group.
 	h.tasks.Go(func() {
-		c, err := t.Dial(ctx, addr, id)
+		c, err := dial()
 		results <- attempt{c, addr, err}
 	})
 }
@@ -312,18 +320,13 @@ func (h *Host) drain(results <-chan attempt, pending int) {
 	})
 }
 
-// attempts are the failures of all addresses.
-type attempts []error
-
-func (a attempts) Error() string {
-	texts := make([]string, len(a))
-	for i, err := range a {
-		texts[i] = err.Error()
+// also adds the failure of another address.
+func also(failed, err error) error {
+	if failed == nil {
+		return err
 	}
-	return strings.Join(texts, "; ")
+	return fmt.Errorf("%w; %w", failed, err)
 }
-
-func (a attempts) Unwrap() []error { return a }
 
 // explain says in our words what a user can act on.
 func explain(err error) error {

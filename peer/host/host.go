@@ -91,7 +91,7 @@ type Host struct {
 	bus    event.Bus
 	swarm  *swarm.Swarm
 	up     transport.Upgrader
-	tcp    transport.Transport
+	tcp    *tcp.TcpTransport
 	quic   transport.Transport
 	relay  transport.Transport // dials circuits; nil without
 	reuse  *quicreuse.ConnManager
