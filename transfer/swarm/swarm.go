@@ -177,20 +177,20 @@ func (e Place) apply(s *Swarm) {
 		e = Place{}
 	}
 	s.place, s.own, s.blind = e, transfer.NewSet(s.layout.Pieces()), 0
-	for p := e.Index; p < s.layout.Pieces() && e.Of > 0; p += e.Of {
-		s.own.Add(p)
-		if !s.pieces.known.Has(p) {
-			s.blind++
-		}
-	}
 	if e.Of > 0 {
-		s.yield(q)
+		s.own = ownPart(s.layout.Pieces(), e.Index, e.Of)
+		for p := range s.own.All() {
+			if !s.pieces.known.Has(p) {
+				s.blind++
+			}
+		}
+		s.revoke(q)
 	}
 	s.stir()
 }
 
-// yield takes back what an origin was asked for of others' parts, but for the piece that it may be sending.
-func (s *Swarm) yield(q *source) {
+// revoke takes back what an origin was asked for of others' parts, but for the piece that it may be sending.
+func (s *Swarm) revoke(q *source) {
 	for _, r := range slices.Clone(q.owed[min(1, len(q.owed)):]) {
 		if !s.own.Has(r.piece) {
 			s.cancel(q, r.piece)

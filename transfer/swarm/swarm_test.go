@@ -221,20 +221,22 @@ func TestGone(t *testing.T) {
 
 func TestPlace(t *testing.T) {
 	d := sit(t, 12, Options{})
+	part := ownPart(12, 1, 3)
+	own := slices.Collect(part.All()) // four pieces
 	d.on(Joined{Source: "b"})
 	d.expect(Place{"b", 1, 3}) // of no origin
-	d.expect(Has{"b", []int{7}}, Ask{"b", 7})
-	own := asks(d.on(Joined{"a", true, 1, 3}), "a") // of 1, 4, 7, 10, which are the own part, b has 7
+	d.expect(Has{"b", own[2:3]}, Ask{"b", own[2]})
+	asked := asks(d.on(Joined{"a", true, 1, 3}), "a")
 	for range 2 {
 		d.now += 10 * ms
-		own = append(own, asks(d.on(Got{"a", d.owed("a")[0]}), "a")...)
+		asked = append(asked, asks(d.on(Got{"a", d.owed("a")[0]}), "a")...)
 	}
-	if slices.Sort(own); !slices.Equal(own, []int{1, 4, 10}) {
-		t.Errorf("the origin was asked for %v, and only it has 1, 4, 10", own)
+	if slices.Sort(asked); !slices.Equal(asked, []int{own[0], own[1], own[3]}) {
+		t.Errorf("the origin was asked for %v of its part %v, and %d is what another has", asked, own, own[2])
 	}
 	d.now += 10 * ms
 	d.expect(Got{"a", d.owed("a")[0]}) // others bring what is missing
-	if got := d.on(Got{"b", 7}); len(asks(got, "a")) != 1 {
+	if got := d.on(Got{"b", own[2]}); len(asks(got, "a")) != 1 {
 		t.Errorf("%s: nobody else can bring anything, and the origin is asked for one", show(got))
 	}
 	for d.Left() > 0 {
@@ -262,8 +264,9 @@ func TestPlaceChanges(t *testing.T) {
 	d.on(Joined{"a", true, 0, 1})
 	d.serve("a", ms, 20)
 	d.on(Place{"a", 2, 3})
+	own := ownPart(300, 2, 3)
 	for i, p := range d.owed("a") {
-		if i > 0 && p%3 != 2 {
+		if i > 0 && !own.Has(p) {
 			t.Errorf("the origin owes piece %d, which is another's", p)
 		}
 	}

@@ -101,7 +101,7 @@ type request struct {
 }
 
 // briefing is how long the owner has to say which part of the file to ask it for, before it is asked for any.
-const briefing = 100 * time.Millisecond
+const briefing = 500 * time.Millisecond
 
 // ask has the owner asked from now on: this peer is number index of those that fetch the file, or it does not know.
 func (l *Pull) ask(index, of int) {
