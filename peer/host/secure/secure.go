@@ -173,9 +173,11 @@ func (c *belowTLS) Write(b []byte) (int, error) {
 
 func (c *belowTLS) Read(b []byte) (int, error) {
 	if c.in == nil {
+		if !c.more || c.wakeAt > 1 { // or the kernel would wait for what came already
+			c.sleepTillWhole()
+		}
 		// Waiting for what may never come needs no buffer of ours.
 		if !c.more {
-			c.sleepTillWhole()
 			n, err := c.Conn.Read(b)
 			c.record.pass(b[:n])
 			c.more = n == len(b)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,6 +45,37 @@ func TestReaderSleepsTillRecordIsWhole(t *testing.T) {
 	near.Close()
 	if b, err := io.ReadAll(in); err != nil || len(b) != recordHeader+1500 {
 		t.Errorf("%d bytes at the end, %v", len(b), err)
+	}
+}
+
+// After a read that filled its buffer the next one is not left to wait for bytes that came with it.
+func TestReaderWakesForWhatIsSmall(t *testing.T) {
+	near, far := tcpPair(t)
+	in := &belowTLS{Conn: far, buffers: &sync.Pool{New: func() any { return new([wireBuffer]byte) }}}
+	send := func(b []byte) {
+		t.Helper()
+		if _, err := near.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record := func(n int) []byte { return append([]byte{23, 3, 3, byte(n >> 8), byte(n)}, make([]byte, n)...) }
+	large := record(8000)
+	buf := make([]byte, 7005)
+	for _, part := range [][]byte{large[:1000], large[1000:]} {
+		send(part)
+		if n, err := in.Read(buf); n != len(part) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if !in.more {
+		t.Fatal("the read did not fill its buffer")
+	}
+	if err := far.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { _, _ = near.Write(record(100)) })
+	if n, err := in.Read(buf); n != 105 || err != nil {
+		t.Errorf("%d bytes of 105, %v", n, err)
 	}
 }
 
