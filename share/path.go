@@ -122,7 +122,7 @@ func CheckComponent(c string) error {
 	case c == "." || c == "..":
 		return fmt.Errorf("%q is no name", c)
 	case strings.ContainsAny(c, `/\`):
-		return fmt.Errorf("it holds a slash")
+		return fmt.Errorf("it holds a slash or a backslash")
 	case strings.HasPrefix(FoldKey(c), Reserved):
 		return fmt.Errorf("names that start with %q are peerd's own", Reserved)
 	case isShortReserved(c):

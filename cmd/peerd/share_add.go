@@ -157,7 +157,7 @@ func (e *env) slots(ctx context.Context, d control.Backend, name string, o slotO
 	if !e.Interactive() {
 		for _, s := range []struct{ flag, mode, file string }{{"read", o.read, o.readFile}, {"full", o.full, o.fullFile}} {
 			if s.mode == string(control.Password) && s.file == "" {
-				return nil, nil, &peer.Error{Op: "ask", Kind: peer.Usage, Err: errors.New("the standard input is no terminal"),
+				return nil, nil, &peer.Error{Op: "read the password", Kind: peer.Usage, Err: errors.New("the standard input is no terminal"),
 					Hint: fmt.Sprintf("give the password with --%s-password-file FILE", s.flag)}
 			}
 		}

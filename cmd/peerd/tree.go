@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/peerd/peerd/cmd/internal/ui"
 	"github.com/peerd/peerd/peer/control"
 )
 
@@ -58,7 +59,7 @@ func runTree(ctx context.Context, e *env, ref control.Ref) error {
 	}
 	e.Println(ref.String())
 	drawTree(e, tree)
-	e.Printf("%d folders, %d files", len(tree)-files, files)
+	e.Printf("%s, %s", ui.Plural(len(tree)-files, "folder"), ui.Plural(files, "file"))
 	return err
 }
 

@@ -203,7 +203,11 @@ func (f *FS) located(err error, p share.Path) error {
 	case e.Kind == peer.Denied:
 		return Revoked(f.label)
 	}
-	return &peer.Error{Op: e.Op, Path: f.Full(p), Kind: e.Kind, Err: e.Err, Hint: e.Hint}
+	out := &peer.Error{Op: e.Op, Path: f.Full(p), Kind: e.Kind, Err: e.Err, Hint: e.Hint}
+	if e.Kind == peer.NotFound && e.Hint == "" && !p.IsRoot() {
+		out.Hint = `see "peerd ls ` + f.Full(p.Dir()) + `"`
+	}
+	return out
 }
 
 // Revoked is the error of a right that was there and is no more.

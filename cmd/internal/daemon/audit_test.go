@@ -4,6 +4,7 @@ import (
 	"maps"
 	"testing"
 
+	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
 )
 
@@ -61,4 +62,14 @@ func TestAuditOfRights(t *testing.T) {
 	if got := berta.audited("peer.seen"); got["peer.seen  ok "] != 2 {
 		t.Errorf("after a restart: %v", got)
 	}
+}
+
+// TestAuditOfNoSuchEvent: who mistypes an event is told, and does not take silence for an answer.
+func TestAuditOfNoSuchEvent(t *testing.T) {
+	anna := start(t, "anna")
+	for _, err := range anna.AuditRecords(t.Context(), control.AuditFilter{Events: []string{"start", "wrote"}}) {
+		wants(t, "an event that there is not", err, peer.Usage)
+		return
+	}
+	t.Error("an event that there is not is no error")
 }

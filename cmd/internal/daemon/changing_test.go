@@ -102,6 +102,22 @@ func TestCopyUp(t *testing.T) {
 	wants(t, "what was moved", berta.look("//anna/more/move"), peer.NotFound)
 }
 
+// TestVersionsAreNotForReaders: who may only read a share is told so, and not that a right has ended.
+func TestVersionsAreNotForReaders(t *testing.T) {
+	anna := start(t, "anna")
+	berta := start(t, "berta", anna)
+	berta.sees(anna)
+	anna.offer("docs", map[string]string{"f": "one"}, open)
+	const old = "//anna/docs/f@20200101-000000-0000"
+	_, copied := berta.copy(control.CopyRequest{Dest: t.TempDir()}, old)
+	for what, err := range map[string]error{"cat": berta.look(old), "cp": copied} {
+		if wants(t, what, err, peer.Denied); err != nil && !strings.Contains(err.Error(), "you may only read this share") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	berta.is("//anna/docs/f", "one")
+}
+
 // TestVersions: what was replaced or removed can be read, copied here, and put back.
 func TestVersions(t *testing.T) {
 	anna := start(t, "anna")

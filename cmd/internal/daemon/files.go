@@ -23,17 +23,20 @@ import (
 // place is a Ref that was found.
 type place = copying.Place
 
-// find resolves a Ref with a share in it and gets in.
+// find resolves a Ref with a share in it and gets in. An old version takes the full right.
 func (d *daemon) find(ctx context.Context, ref control.Ref) (place, error) {
+	if _, _, old := control.SplitVersion(ref); old {
+		return d.findFull(ctx, ref)
+	}
 	return d.findBy(ctx, ref, d.client.Access)
 }
 
 // findFull is find for who wants to change something. A right that was less is asked for anew: it may be more by now.
 func (d *daemon) findFull(ctx context.Context, ref control.Ref) (place, error) {
-	at, err := d.find(ctx, ref)
+	at, err := d.findBy(ctx, ref, d.client.Access)
 	if err == nil && at.Access.Right < share.Full {
 		d.client.Forget(at.Peer.ID, at.Access.Name)
-		at, err = d.find(ctx, ref)
+		at, err = d.findBy(ctx, ref, d.client.Access)
 	}
 	if err == nil {
 		err = copying.Writable(at)
@@ -152,7 +155,7 @@ func (d *daemon) listPeers(ctx context.Context, recursive bool) iter.Seq2[contro
 
 func (d *daemon) listPeer(ctx context.Context, ref control.Ref, recursive bool) iter.Seq2[control.Entry, error] {
 	return func(yield func(control.Entry, error) bool) {
-		p, err := d.lan.Lookup(ctx, ref.Peer)
+		p, err := d.lookup(ctx, ref.Peer)
 		if err != nil {
 			yield(control.Entry{}, err)
 			return
@@ -170,6 +173,9 @@ func (d *daemon) listPeer(ctx context.Context, ref control.Ref, recursive bool) 
 func (d *daemon) yieldShares(ctx context.Context, p discovery.Peer, ref control.Ref, shares []share.Info, recursive bool, yield func(control.Entry, error) bool) bool {
 	for _, s := range shares {
 		right := d.lan.Right(p.ID, s)
+		if p.ID == d.host.ID() {
+			right = share.Full
+		}
 		at := ref.Join(string(s.Name))
 		if !yield(control.Entry{Ref: at, Kind: control.KindShare, Right: control.Right(right.String()), Comment: s.Comment}, nil) {
 			return false
@@ -226,7 +232,7 @@ func (d *daemon) Stat(ctx context.Context, ref control.Ref) (control.Entry, erro
 	case ref.Peer == "":
 		return control.Entry{}, &peer.Error{Path: ref.String(), Kind: peer.Usage, Err: errors.New("it names nothing"), Hint: "write //PEER/SHARE/PATH"}
 	case ref.Share == "":
-		p, err := d.lan.Lookup(ctx, ref.Peer)
+		p, err := d.lookup(ctx, ref.Peer)
 		return control.Entry{Ref: ref, Kind: control.KindPeer, Comment: string(p.Name)}, err
 	}
 	at, err := d.find(ctx, ref)

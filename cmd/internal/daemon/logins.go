@@ -22,9 +22,18 @@ func (d *daemon) Login(ctx context.Context, ref control.Ref, password string) (c
 	a, err := d.client.Login(ctx, p.ID, ref.Share, pw)
 	d.Faces.Changed()
 	if err != nil {
-		return control.Login{}, named(err, ref.ShareRef().String())
+		return control.Login{}, wrong(err, ref.ShareRef().String())
 	}
 	return d.loginOf(ref, a), nil
+}
+
+// wrong says to whom a login was refused what may be done about it.
+func wrong(err error, label string) error {
+	err = named(err, label)
+	if e, ok := errors.AsType[*peer.Error](err); ok && e.Kind == peer.Denied && e.Hint == "" {
+		e.Hint = "ask the owner of the share for its password"
+	}
+	return err
 }
 
 // Logout forgets what a login gave.

@@ -17,6 +17,16 @@ func TestOwnShares(t *testing.T) {
 	berta.sees(anna)
 	dir := anna.offer("docs", map[string]string{"a.txt": "alpha", "big": strings.Repeat("0123456789", 500_000)}, func(*control.ShareAdd) {})
 	for _, name := range []string{"anna", "ANNA", anna.id} {
+		shares := 0
+		for e, err := range anna.List(t.Context(), ref(t, "//"+name), false) {
+			works(t, "ls of oneself", err)
+			if shares++; e.Ref.Share != "docs" || e.Right != control.Full {
+				t.Errorf("//%s has %+v", name, e)
+			}
+		}
+		if shares != 1 {
+			t.Errorf("//%s has %d shares", name, shares)
+		}
 		got, err := anna.list("//"+name+"/docs", true)
 		works(t, "ls", err)
 		if len(got) != 2 {
@@ -39,5 +49,26 @@ func TestOwnShares(t *testing.T) {
 	who, err := anna.Whoami(t.Context(), ref(t, "//anna/docs"))
 	if err != nil || who.Right != control.Full || who.By != "device" {
 		t.Errorf("the owner has %+v, %v", who, err)
+	}
+}
+
+// TestHints: who is refused, or finds nothing, is told what to do next.
+func TestHints(t *testing.T) {
+	anna := start(t, "anna")
+	berta := start(t, "berta", anna)
+	berta.sees(anna)
+	anna.offer("docs", map[string]string{"sub/a": "x"}, byPassword)
+	_, err := berta.login("//anna/docs", otherPassword)
+	hinted(t, "a wrong password", err, "ask the owner")
+	_, err = berta.login("//anna/docs", readPassword)
+	works(t, "login", err)
+	_, err = berta.Stat(t.Context(), ref(t, "//anna/docs/sub/b"))
+	hinted(t, "a file that is not there", err, `"peerd ls //anna/docs/sub"`)
+}
+
+func hinted(t *testing.T, what string, err error, hint string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), hint) {
+		t.Errorf("%s: %v; want %s", what, err, hint)
 	}
 }

@@ -116,7 +116,7 @@ func (t *Terminal) PasswordFile(path string) (string, error) {
 }
 
 func noTerminal() error {
-	return &peer.Error{Op: "ask", Kind: peer.Usage, Err: errors.New("the standard input is no terminal"),
+	return &peer.Error{Op: "read the password", Kind: peer.Usage, Err: errors.New("the standard input is no terminal"),
 		Hint: "give the password with --password-file FILE"}
 }
 

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -274,6 +275,11 @@ func (b *Book) AuditRecords(ctx context.Context, filter control.AuditFilter) ite
 	return func(yield func(control.AuditRecord, error) bool) {
 		f := journal.Filter{Share: filter.Share, Peer: filter.Peer, Since: filter.Since.Time, Follow: filter.Follow}
 		for _, k := range filter.Events {
+			if known := audit.Kinds(); !slices.Contains(known, audit.Kind(k)) {
+				yield(control.AuditRecord{}, &peer.Error{Path: k, Kind: peer.Usage, Err: errors.New("there is no such event"),
+					Hint: fmt.Sprint("events are ", known)})
+				return
+			}
 			f.Kinds = append(f.Kinds, audit.Kind(k))
 		}
 		if err := b.book.Flush(ctx); err != nil {
