@@ -58,6 +58,7 @@ type put struct {
 	ahead   int64            // of these, those that were fetched before the put
 	got     uint64           // bytes
 	had     uint64           // of these, those that were here
+	told    uint64           // bytes that the other side knows of
 	failed  error            // why the put can't go on
 }
 
@@ -135,6 +136,9 @@ func (c *session) put(ctx context.Context, o serve.Offer, sh Share, up *sharepb.
 	err = errors.Join(err, <-committed)
 	cancel()
 	tasks.Wait()
+	if err == nil && p.news() {
+		err = p.tell()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.came, c.more = int64(p.got-p.had), c.spent || len(p.items) > 0 || p.failed != nil
@@ -390,11 +394,10 @@ func (p *put) commit() error {
 	}
 }
 
-// tick tells the sums.
+// tick tells the sums when they change, and now and then that the put goes on.
 func (p *put) tick(ctx context.Context) {
 	t := time.NewTicker(progress)
 	defer t.Stop()
-	var told uint64
 	last := time.Now()
 	for {
 		select {
@@ -402,18 +405,30 @@ func (p *put) tick(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		p.mu.Lock()
-		m := &sharepb.Changed{Bytes: p.got, Had: p.had}
-		p.mu.Unlock()
-		if m.Bytes == told && time.Since(last) < alive {
-			continue
-		}
-		told, last = m.Bytes, time.Now()
-		if err := p.send(m); err != nil {
-			p.fail(err)
-			return
+		if time.Since(last) >= alive || p.news() {
+			last = time.Now()
+			if err := p.tell(); err != nil {
+				p.fail(err)
+				return
+			}
 		}
 	}
+}
+
+// news reports whether there are sums that were not told.
+func (p *put) news() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.got != p.told
+}
+
+// tell tells the sums.
+func (p *put) tell() error {
+	p.mu.Lock()
+	m := &sharepb.Changed{Bytes: p.got, Had: p.had}
+	p.told = p.got
+	p.mu.Unlock()
+	return p.send(m)
 }
 
 // Got counts bytes that came; see [transfer.Progress].
