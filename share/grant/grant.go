@@ -1,6 +1,6 @@
 // Package grant is about what the owner of a share says in writing: "this peer has this right on this share in this
 // epoch". A [Grant] says it for minutes and opens streams at the owner and at every source; a [Ticket] says it for days
-// and is only ever exchanged for grants, at the owner or a mirror.
+// and is only ever exchanged for grants, at the owner.
 //
 // Both are Ed25519-signed libp2p envelopes over one fixed record, bound to their holder, so whoever steals one can do
 // nothing with it. [Check] is the one place that decides whether somebody may do something. There is no clock, goroutine
