@@ -95,8 +95,8 @@ func (c *Cache) remove(p *Piece) {
 	p.left = false
 }
 
-// Passed says that whoever read a piece goes on behind it. Of such pieces a sixteenth of the limit is kept: the memory of the others
-// serves for what is read next.
+// Passed says that whoever read a piece goes on behind it. Of such pieces a sixty-fourth of the limit is kept: the memory of the
+// others serves for what is read next, and new memory is dear.
 func (c *Cache) Passed(file transfer.FileID, piece int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,7 +107,7 @@ func (c *Cache) Passed(file transfer.FileID, piece int) {
 	c.order.Remove(p.place)
 	p.place, p.left = c.passed.PushFront(p), true
 	c.behind += int64(cap(p.Data))
-	for c.behind > c.limit/16 {
+	for c.behind > c.limit/64 {
 		c.drop(c.passed.Back().Value.(*Piece))
 	}
 }
@@ -243,12 +243,12 @@ func (c *Cache) Buffer(n int) []byte {
 }
 
 // atHand is how much memory [Cache.Prepare] has the system give, in bytes: about what reading one file in order takes.
-const atHand = 16 << 20
+const atHand = 24 << 20
 
 // Prepare has the memory at hand, once, that is needed first: the system may take longer to give it than it takes to fetch what is
 // put there.
 func (c *Cache) Prepare() {
-	c.prepared.Do(func() { c.slab.prepare(int(min(atHand, c.limit/4) / slabSize)) })
+	c.prepared.Do(func() { c.slab.prepare(int(min(atHand, c.limit*3/8) / slabSize)) })
 }
 
 // reuse gives a buffer that was used before, or nil.

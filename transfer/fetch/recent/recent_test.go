@@ -53,7 +53,7 @@ func TestPieces(t *testing.T) {
 
 // Of what was passed little is kept, unless somebody uses it again.
 func TestPassed(t *testing.T) {
-	c := New(32 << 20)
+	c := New(128 << 20)
 	for n := range 8 {
 		c.Put(id(1), n, c.Buffer(1<<20)).Release()
 	}
@@ -73,10 +73,10 @@ func TestPassed(t *testing.T) {
 	if n := c.Bytes(); n != 6<<20 {
 		t.Errorf("%d bytes are kept", n)
 	}
-	for n := 8; n < 35; n++ {
+	for n := 8; n < 131; n++ {
 		c.Put(id(1), n, c.Buffer(1<<20)).Release()
 	}
-	if n := c.Bytes(); n != 32<<20 || c.Has(id(1), 3) || !c.Has(id(1), 4) {
+	if n := c.Bytes(); n != 128<<20 || c.Has(id(1), 3) || !c.Has(id(1), 4) {
 		t.Errorf("%d bytes are kept", n)
 	}
 }
