@@ -17,6 +17,7 @@ const (
 	skip       = 256 << 10 // how far it may skip, and still read in order
 	settled    = 2 << 20   // what somebody reads in order at a new place before it is taken to have left the old one
 	inOrder    = 128 << 10 // what somebody reads in order before it counts as that
+	much       = 512 << 10 // what nobody asks for at once, from the beginning of a file on, who will not go on
 	leftAfter  = time.Second
 )
 
@@ -66,17 +67,25 @@ func (c *cursors) note(now time.Duration, off, n, share int64) (left bool) {
 	d.at += step
 	d.run += min(step, n)
 	d.since += min(step, n)
+	if off == 0 && n >= much && d.reads == 1 {
+		d.begin(now, max(2<<c.layout.Bits, firstAhead, min(4*n, leastAhead)), max(share, 1<<c.layout.Bits))
+	}
 	d.grow(now, int64(1)<<c.layout.Bits, share)
 	return c.leave(func(o *cursor) bool {
 		return o != d && (now-o.seen > leftAfter || d.run >= settled && o.used < d.began)
 	}) || left
 }
 
+// begin begins to read ahead.
+func (d *cursor) begin(now time.Duration, window, most int64) {
+	d.window, d.grown, d.since = min(window, most), now, 0
+}
+
 // grow makes the window what it should be.
 func (d *cursor) grow(now time.Duration, piece, share int64) {
 	if d.window == 0 {
 		if d.reads > 1 && d.run >= inOrder {
-			d.window, d.grown, d.since = min(max(2*piece, firstAhead), max(share, piece)), now, 0
+			d.begin(now, max(2*piece, firstAhead), max(share, piece))
 		}
 		return
 	}
@@ -89,6 +98,14 @@ func (d *cursor) grow(now time.Duration, piece, share int64) {
 	}
 	limit := max(min(max(second, leastAhead, 2*piece), share), piece)
 	d.window, d.grown, d.since = min(2*d.window, limit), now, 0
+}
+
+// seen is when the last read was.
+func (c *cursors) seen() (last time.Duration) {
+	for _, d := range c.all {
+		last = max(last, d.seen)
+	}
+	return last
 }
 
 // near is the cursor that a read belongs to, or nil.

@@ -141,3 +141,18 @@ func TestReadAheadBounds(t *testing.T) {
 		}
 	}
 }
+
+// Who asks for much at once from the beginning of a file on is read ahead of from then on; who asks for little there, or for much
+// elsewhere, is not yet.
+func TestReadAheadFromFirstRead(t *testing.T) {
+	for _, x := range []struct {
+		off, n, share int64
+		want          int
+	}{{0, mib, mostAhead, 4}, {0, mib, 2 * mib, 2}, {0, much - 1, mostAhead, 0}, {8 * mib, mib, mostAhead, 0}} {
+		c := places(t, 4<<30)
+		c.note(0, x.off, x.n, x.share)
+		if got := c.aheadOf(x.off + x.n); got != x.want {
+			t.Errorf("%d pieces are ahead of a first read of %d bytes at %d, of at most %d, not %d", got, x.n, x.off, x.share, x.want)
+		}
+	}
+}
