@@ -149,6 +149,43 @@ func TestOpenFromShelf(t *testing.T) {
 	}
 }
 
+// All of a file that is read here and there is on the shelf once nobody reads it, or when it is closed.
+func TestOpenShelvesAtRest(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		c := newCrowd(t, 16*mib+5)
+		cache, err := store.OpenCache(t.TempDir(), 64*mib, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shelf, err := seed.Open(t.TempDir(), cache, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := openAs(t, c.fetcher(t, transfertest.Reader, fetch.Options{Shelf: shelf}), theName, c.state())
+		kept := func() bool {
+			bytes, _, _ := cache.Usage()
+			return bytes >= int64(len(c.data))
+		}
+		rnd := rand.New(rand.NewPCG(1, 1))
+		for range 40 {
+			reads(t, h, c.data, rnd.IntN(len(c.data)-4096), 4096)
+		}
+		readAll(t, h, c.data)
+		if closed {
+			h.Close()
+			if !kept() {
+				t.Error("a file that was closed is not all on the shelf")
+			}
+			continue
+		}
+		for ctx := soon(t); !kept(); time.Sleep(time.Millisecond) {
+			if ctx.Err() != nil {
+				t.Fatal("not all of the file is on the shelf")
+			}
+		}
+	}
+}
+
 // A piece in the cache that is not what its hash says is not given.
 func TestOpenDamagedShelf(t *testing.T) {
 	c := newCrowd(t, 4*mib+5)

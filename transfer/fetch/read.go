@@ -5,7 +5,7 @@ import (
 	"io"
 
 	"github.com/peerd/peerd/transfer"
-	"github.com/peerd/peerd/transfer/fetch/reader"
+	"github.com/peerd/peerd/transfer/fetch/small"
 )
 
 // Open gives a version of a file to be read at any place. Nothing is asked of the owner yet: that it has another version by now is
@@ -27,7 +27,7 @@ func (f *Fetcher) Err() error { return context.Cause(f.ctx) }
 // negative to means the end. size is what the listing says, to choose the quicker way.
 func (f *Fetcher) Read(ctx context.Context, path []string, size, from, to int64, w io.Writer) error {
 	if size <= transfer.SmallFile {
-		return reader.Get(ctx, f.src, f.owner, path, size, func(data []byte, _ transfer.State, _ transfer.Hash) error {
+		return small.Get(ctx, f.src, f.owner, path, size, func(data []byte, _ transfer.State, _ transfer.Hash) error {
 			end := int64(len(data))
 			if to >= 0 {
 				end = min(end, to)

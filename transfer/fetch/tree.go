@@ -12,7 +12,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/fetch/lane"
-	"github.com/peerd/peerd/transfer/fetch/reader"
+	"github.com/peerd/peerd/transfer/fetch/small"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/store"
 	"github.com/peerd/peerd/transfer/transferpb"
@@ -217,7 +217,7 @@ func (j *smallJob) Request(r *transferpb.GetRequest) {
 }
 
 // Cost is about what the answer weighs.
-func (j *smallJob) Cost() int64 { return j.it.Size + reader.Overhead }
+func (j *smallJob) Cost() int64 { return j.it.Size + small.Overhead }
 
 // Over reports whether the file is done with.
 func (j *smallJob) Over() bool { return j.ended }
@@ -231,11 +231,11 @@ func (j *smallJob) Fail(err error) {
 
 // Receive takes the file, verifies and writes it.
 func (j *smallJob) Receive(r *transferpb.GetReply, body io.Reader, s *lane.Scratch) error {
-	data, st, err := reader.Whole(j.f.src, j.it.Path, r, body, s)
-	var bad *reader.BadAnswer
+	data, st, err := small.Whole(j.f.src, j.it.Path, r, body, s)
+	var bad *small.BadAnswer
 	switch {
 	case errors.As(err, &bad):
-		if j.bad++; j.bad < reader.MaxBad {
+		if j.bad++; j.bad < small.MaxBad {
 			j.f.owner.Again(j)
 			return nil
 		}

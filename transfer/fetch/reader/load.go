@@ -11,6 +11,7 @@ import (
 	"github.com/peerd/peerd/transfer/fetch/lane"
 	"github.com/peerd/peerd/transfer/fetch/pull"
 	"github.com/peerd/peerd/transfer/fetch/recent"
+	"github.com/peerd/peerd/transfer/fetch/small"
 	"github.com/peerd/peerd/transfer/serve"
 )
 
@@ -143,8 +144,12 @@ func (h *File) run(ctx context.Context, l *load) error {
 	h.mu.Lock()
 	p := l.fresh
 	l.shelve, l.fresh = false, nil
+	later := p != nil && h.later(l.index)
 	h.mu.Unlock()
-	if p != nil {
+	switch {
+	case later:
+		p.Release()
+	case p != nil:
 		h.keep(p, want)
 	}
 	return err
@@ -186,7 +191,7 @@ func (h *File) small(ctx context.Context, l *load) error {
 			return nil
 		}
 	}
-	err := Get(ctx, h.s.Source, h.s.Owner, h.file.Path, h.layout.Size, func(data []byte, st transfer.State, root transfer.Hash) error {
+	err := small.Get(ctx, h.s.Source, h.s.Owner, h.file.Path, h.layout.Size, func(data []byte, st transfer.State, root transfer.Hash) error {
 		if st.Version != h.file.Version {
 			return h.s.Source.Changed(h.file.Path)
 		}

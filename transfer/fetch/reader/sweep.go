@@ -14,12 +14,20 @@ const (
 	jumpsFor   = 30 * time.Second
 )
 
+// When pieces of such a file are put on the shelf that memory holds all of.
+const (
+	restFor  = 100 * time.Millisecond // after the last read
+	shelveBy = 10 * time.Second       // after all came, however much is read
+)
+
 // sweep is how a file is brought that is read here and there. It is guarded by File.mu.
 type sweep struct {
 	jumps int // lately
 	last  time.Time
 	begun bool
 	span  swarm.Span // of pieces that are on their way for it
+	open  bool       // pieces may be left to shelve
+	left  []int      // those that are
 }
 
 // jumped counts a read of what is not here, in no order, and has all of the file brought when there were many. h.mu is held.
@@ -34,7 +42,7 @@ func (h *File) jumped() {
 	w.jumps++
 	w.last = time.Now()
 	if w.jumps >= manyJumps {
-		w.begun = true
+		w.begun, w.open = true, !h.passes()
 		h.ask(0, h.layout.Pieces()).all = true
 		h.tasks.Go(h.bringAll)
 	}
@@ -62,8 +70,47 @@ func (h *File) bringAll() {
 	for len(under) > 0 && h.landed(&under) {
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.sweep.span = swarm.Span{}
+	h.mu.Unlock()
+	h.shelve()
+}
+
+// later reports whether a piece is put on the shelf once nobody reads: who reads here and there waits for all of the file as it is.
+// h.mu is held.
+func (h *File) later(i int) bool {
+	if h.sweep.open {
+		h.sweep.left = append(h.sweep.left, i)
+	}
+	return h.sweep.open
+}
+
+// shelve waits until nobody reads, and puts the pieces on the shelf that were left. What memory holds no more is not kept.
+func (h *File) shelve() {
+	by := time.Now().Add(shelveBy)
+	h.mu.Lock()
+	for {
+		wait := min(restFor-time.Since(h.begun)+h.places.seen(), time.Until(by))
+		if wait <= 0 || h.ctx.Err() != nil {
+			break
+		}
+		h.mu.Unlock()
+		select {
+		case <-time.After(wait):
+		case <-h.ctx.Done():
+		}
+		h.mu.Lock()
+	}
+	left := h.sweep.left
+	h.sweep.open, h.sweep.left = false, nil
+	h.mu.Unlock()
+	for _, i := range left {
+		want, more := h.known.Hash(i)
+		if p := h.memory.Get(h.id, i); p != nil && more == nil {
+			h.keep(p, want)
+		} else if p != nil {
+			p.Release()
+		}
+	}
 }
 
 // landed waits for the first of some loads, and reports whether more should begin.

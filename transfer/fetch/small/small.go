@@ -1,4 +1,5 @@
-package reader
+// Package small asks for small files, each whole in one answer with its hash.
+package small
 
 import (
 	"context"
