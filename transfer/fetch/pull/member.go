@@ -24,8 +24,12 @@ const (
 	maxNews   = 256 << 10   // the longest message of a source, in bytes
 )
 
-// patient is how long a file is on its way before sources are looked for that nobody named.
-const patient = 3 * time.Second
+// A file is on its way for this long before sources are looked for that nobody named, and then only while no more than these were
+// named: to look costs every peer on the way to them something.
+const (
+	patient  = 3 * time.Second
+	fewNamed = 4
+)
 
 // member is one source of a file.
 type member struct {
@@ -75,14 +79,7 @@ func (l *Pull) ownersNews(n *transferpb.SwarmNews) error {
 		l.topic = serve.Topic(n.Secret)
 		l.mu.Unlock()
 		if find := l.Find; find != nil && first {
-			l.tasks.Go(func() {
-				select {
-				case <-time.After(patient):
-					find(l.ctx, n.Secret, func(id peer.ID) { l.meet(id, nil) })
-				case <-l.done:
-				case <-l.ctx.Done():
-				}
-			})
+			l.tasks.Go(func() { l.seek(func() { find(l.ctx, n.Secret, func(id peer.ID) { l.meet(id, nil) }) }) })
 		}
 	}
 	if n.Of > 0 && n.Index < n.Of && n.Of <= tracker.MaxMembers {
@@ -92,6 +89,23 @@ func (l *Pull) ownersNews(n *transferpb.SwarmNews) error {
 	l.ask(0, 0)
 	l.others(n)
 	return nil
+}
+
+// seek looks for sources once, when it is time.
+func (l *Pull) seek(find func()) {
+	for few := false; !few; {
+		select {
+		case <-time.After(patient):
+		case <-l.done:
+			return
+		case <-l.ctx.Done():
+			return
+		}
+		l.mu.Lock()
+		few = len(l.members)-1 <= fewNamed // one is the owner
+		l.mu.Unlock()
+	}
+	find()
 }
 
 // others meets the sources that a source names.

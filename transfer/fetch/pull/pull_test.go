@@ -5,7 +5,9 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -153,4 +155,32 @@ func TestMeet(t *testing.T) {
 	if len(met) != 1 || !met["A"] {
 		t.Errorf("met %v", met)
 	}
+}
+
+// TestSeek: sources are looked for once a file has been on its way for some time, and not while many were named.
+func TestSeek(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, _, _ := pulling(t, 16)
+		l.ctx = t.Context()
+		for _, id := range []peer.ID{"owner", "a", "b", "c", "d", "e"} {
+			l.members[id] = &member{}
+		}
+		var looked atomic.Bool
+		go l.seek(func() { looked.Store(true) })
+		time.Sleep(2*patient + time.Second)
+		if synctest.Wait(); looked.Load() {
+			t.Error("it was looked for sources though five were named")
+		}
+		l.mu.Lock()
+		delete(l.members, "e")
+		l.mu.Unlock()
+		time.Sleep(patient - 2*time.Second)
+		if synctest.Wait(); looked.Load() {
+			t.Error("it was looked for sources too soon")
+		}
+		time.Sleep(time.Second)
+		if synctest.Wait(); !looked.Load() {
+			t.Error("it was not looked for sources though few were left")
+		}
+	})
 }
