@@ -16,7 +16,7 @@ func newVersions(e *env) *cli.Command {
 		Name:      "versions",
 		Usage:     "show what was replaced or removed and is kept",
 		UsageText: "peerd versions [-r] //PEER/SHARE/PATH",
-		Description: `Shows the versions that are kept of a file, newest first: what it was called by "restore", its size, when its content was
+		Description: `Shows the versions that are kept of a file, newest first: the name that "restore" takes, its size, when its content was
 written, until when the file was like that, and what ended it: who replaced, moved or removed it. With -r those of all
 files below a folder or in a share, also of files that are gone. It takes the full right: who may only read does not see
 what was removed.
