@@ -152,7 +152,7 @@ func TestOpenFromShelf(t *testing.T) {
 // All of a file that is read here and there is on the shelf once nobody reads it, or when it is closed.
 func TestOpenShelvesAtRest(t *testing.T) {
 	for _, closed := range []bool{false, true} {
-		c := newCrowd(t, 16*mib+5)
+		c := newCrowd(t, 4*mib+5)
 		cache, err := store.OpenCache(t.TempDir(), 64*mib, quiet)
 		if err != nil {
 			t.Fatal(err)
