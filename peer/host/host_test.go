@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -118,13 +119,20 @@ func TestStreamKnowsItsPeer(t *testing.T) {
 }
 
 // silent is an address where the kernel accepts connections and nobody ever says a word.
-func silent(t *testing.T) peer.Addr {
+func silent(t *testing.T) peer.Addr { return addrOf(t, listen(t)) }
+
+func listen(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func addrOf(t *testing.T, l net.Listener) peer.Addr {
+	t.Helper()
 	a, err := manet.FromNetAddr(l.Addr())
 	if err != nil {
 		t.Fatal(err)
@@ -247,6 +255,42 @@ func TestQUICWhereTCPIsSilent(t *testing.T) {
 	}
 	if d := time.Since(start); d > 3*time.Second {
 		t.Errorf("it took %v", d)
+	}
+}
+
+// TestSlowAnswerIsWaitedFor: an address that answers has time to prove its ID, and nothing else is dialled meanwhile.
+func TestSlowAnswerIsWaitedFor(t *testing.T) {
+	a, b := peertest.Start(t), peertest.Start(t)
+	b.Handle(echo, 4, serveEcho)
+	slow, other := listen(t), listen(t)
+	go func() {
+		in, err := slow.Accept()
+		if err != nil {
+			return
+		}
+		defer in.Close()
+		time.Sleep(150 * time.Millisecond) // the second address would be dialled after 50 ms
+		out, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(b.Port())))
+		if err != nil {
+			return
+		}
+		defer out.Close()
+		go func() { _, _ = io.Copy(out, in) }()
+		_, _ = io.Copy(in, out)
+	}()
+	dialled := make(chan struct{}, 1)
+	go func() {
+		if c, err := other.Accept(); err == nil {
+			dialled <- struct{}{}
+			c.Close()
+		}
+	}()
+	a.Learn(b.ID(), append([]peer.Addr{addrOf(t, slow), addrOf(t, other)}, only(b.Addrs(), true)...))
+	if err := roundTrip(t, a, b.ID(), 0, "by the first"); err != nil {
+		t.Fatal(err)
+	}
+	if len(dialled) > 0 {
+		t.Error("another address was dialled while the first was about to prove its ID")
 	}
 }
 
