@@ -149,6 +149,9 @@ func away(t *testing.T, l loss) {
 			t.Errorf("%s: %d bytes are at the owner, %v, want %d", name, len(b), err, len(want))
 		}
 	}
+	if names, err := filepath.Glob(filepath.Join(dir, "*conflict*")); err != nil || len(names) > 0 {
+		t.Errorf("who wrote has conflicts with nobody else, and yet there are %q, %v", names, err)
+	}
 	if b, err := os.ReadFile(m.path("large")); err != nil || string(b) != string(pattern(size)) {
 		t.Errorf("large: %d bytes, %v", len(b), err)
 	}

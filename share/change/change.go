@@ -54,6 +54,10 @@ type Put struct {
 	Exec    *bool // whether it may be run; nil: as what it replaces may, and a new file may not
 	Parents bool  // make the folders above it that are not there
 	By      By
+	// State begins the names in staging of a state of this file by this writer, and of nothing else; it may be nil. What the writer
+	// placed of it counts as expected: the answer may have been lost, and nobody has a conflict with oneself.
+	State func(size int64, modTime time.Time) string
+	Stale func() bool // asked when its turn has come: a stale one is not placed; may be nil
 }
 
 // Result is what became of one change.

@@ -155,6 +155,143 @@ func TestPut(t *testing.T) {
 	})
 }
 
+// TestOwnState: who puts a file again whose answer was lost replaces what it put itself, and nothing else.
+func TestOwnState(t *testing.T) {
+	eachRig(t, func(r *rig) {
+		state := func(file string) func(int64, time.Time) string {
+			if file == "" {
+				return nil
+			}
+			return func(size int64, modTime time.Time) string {
+				return fmt.Sprintf("%s-%d-%d", file, size, modTime.UnixNano())
+			}
+		}
+		put := func(file, content string, base change.Base, by change.By) change.Result {
+			name := fmt.Sprintf("none-%d", r.n.Add(1))
+			now := r.clock.Now()
+			if file != "" {
+				name = state(file)(int64(len(content)), now) + "-X"
+			}
+			must(r, r.disk.Stage(name, content, now))
+			return r.ok(r.e.Commit(r.Context(), []change.Put{{Staged: name, Path: r.p("f"), Base: base, By: by, State: state(file)}})[0])
+		}
+		one := put("a", "one", change.Base{}, anna)
+		for _, content := range []string{"two", "three 3"} {
+			if again := put("a", content, change.Base{}, anna); again.Conflict || again.Kept == 0 {
+				t.Errorf("%q of the same file: %+v", content, again)
+			}
+		}
+		if again := put("a", "four", is(one.Entry.Version), anna); again.Conflict {
+			t.Errorf("upon one of them: %+v", again)
+		}
+		for name, c := range map[string]struct {
+			file string
+			by   change.By
+			base change.Base
+		}{
+			"another file":        {"b", anna, change.Base{}},
+			"none":                {"", anna, change.Base{}},
+			"somebody else's":     {"a", bob, change.Base{}},
+			"upon something else": {"a", anna, is(transfer.Version{9})},
+		} {
+			if other := put(c.file, name, c.base, c.by); !other.Conflict {
+				t.Errorf("%s: %+v", name, other)
+			}
+		}
+		bobs := put("b", "bob's", anyBase, bob)
+		if late := put("a", "five", change.Base{}, anna); !late.Conflict {
+			t.Errorf("over what somebody else put since: %+v", late)
+		}
+		put("a", "six", is(bobs.Entry.Version), anna)
+		r.disk.Write("f", "by another program", r.clock.Now())
+		if late := put("a", "seven", is(bobs.Entry.Version), anna); !late.Conflict {
+			t.Errorf("over what a program of the owner wrote since: %+v", late)
+		}
+	})
+}
+
+// TestOwnStates: no more files are replaced so at once than may be before it is looked whether it is too much; the rest come later.
+func TestOwnStates(t *testing.T) {
+	eachRig(t, func(r *rig) {
+		const files = 80
+		put := func(text string) (done int) {
+			var puts []change.Put
+			for i := range files {
+				state := func(int64, time.Time) string { return fmt.Sprintf("f%d-", i) }
+				name := state(0, time.Time{}) + text
+				must(r, r.disk.Stage(name, text, r.clock.Now()))
+				puts = append(puts, change.Put{Staged: name, Path: r.p(fmt.Sprintf("f%d", i)), By: anna, State: state})
+			}
+			for _, res := range r.e.Commit(r.Context(), puts) {
+				switch {
+				case res.Err == nil && !res.Conflict:
+					done++
+				case peer.KindOf(res.Err) != peer.Busy:
+					t.Errorf("%+v", res)
+				}
+			}
+			return done
+		}
+		if n := put("one"); n != files {
+			t.Errorf("%d of %d are new", n, files)
+		}
+		if n := put("another"); n != 32 {
+			t.Errorf("%d were replaced", n)
+		}
+	})
+}
+
+// TestOwnStateRecovered: what a program of the owner wrote after a crash, before what was begun was finished, is nobody's state.
+func TestOwnStateRecovered(t *testing.T) {
+	state := func(size int64, modTime time.Time) string { return fmt.Sprintf("a-%d-%d", size, modTime.UnixNano()) }
+	replaced := 0
+	for at := range 40 {
+		r := newRig(t, true)
+		stage := func(content string) change.Put {
+			now := r.clock.Now()
+			name := state(int64(len(content)), now)
+			must(r, r.disk.Stage(name, content, now))
+			return change.Put{Staged: name, Path: r.p("f"), By: anna, State: state}
+		}
+		one := stage("first")
+		r.disk.CrashAfter(at)
+		first := r.e.Commit(t.Context(), []change.Put{one})[0]
+		if !r.disk.Crashed() {
+			r.ok(first)
+			break
+		}
+		r.disk.PowerOn(rand.New(rand.NewPCG(uint64(at), 0)))
+		files := r.disk.Files(false)
+		if _, there := files["f"]; !there {
+			continue
+		}
+		r.disk.Write("f", "edited", r.clock.Now())
+		e, err := change.Open(t.Context(), r.disk, change.Options{Now: r.clock.Now})
+		must(t, err)
+		r.e = e
+		if res := r.ok(r.e.Commit(t.Context(), []change.Put{stage("second")})[0]); !res.Conflict {
+			t.Errorf("crash at %d: what the owner wrote is replaced: %+v", at, res)
+		}
+		replaced++
+	}
+	if replaced == 0 {
+		t.Error("no crash left the file there")
+	}
+}
+
+// TestStale: what is of no use any more when it is its turn changes nothing.
+func TestStale(t *testing.T) {
+	eachRig(t, func(r *rig) {
+		asked := 0
+		stale := func() bool { asked++; return true }
+		r.fails(r.e.Commit(r.Context(), []change.Put{{Staged: r.stage("x"), Path: r.p("d/f"), Base: anyBase, Parents: true, By: anna, Stale: stale}})[0], peer.Conflict)
+		r.holds(map[string]string{})
+		if asked == 0 || len(r.told) > 0 {
+			t.Errorf("asked %d times, %v", asked, r.told)
+		}
+	})
+}
+
 func TestGone(t *testing.T) {
 	r := newRig(t, true)
 	one := r.ok(r.put("file", "one", change.Base{}, anna))

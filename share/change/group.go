@@ -23,6 +23,7 @@ type group struct {
 	steps   []*step
 	grow    int64 // bytes of new files
 	keep    int64 // bytes of new versions
+	owns    int   // files that their writers placed before, unheard
 }
 
 // step is one change, and whom it is told.

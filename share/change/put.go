@@ -19,11 +19,15 @@ type put struct {
 	strict   bool             // a base that does not fit is an error, not a conflict copy
 	keepMode bool             // the staged file has the mode that a new file shall have
 	copied   bool             // the staged file is of use for this put alone
-	seen     transfer.Version // of what its bytes were compared with
+	seen     transfer.Version // of what it was compared with
 	same     transfer.Version // of what was found at the path with the same bytes
+	claim    *history.Claim   // that this is the writer's own
 	res      *Result
 	tries    int
 }
+
+// maxOwn is how many files of a group may be replaced that nobody expected there.
+const maxOwn = 32
 
 // maxTries is how often a change is tried when its path changes just then.
 const maxTries = 5
@@ -142,6 +146,9 @@ func (g *group) planPut(p *put) (*step, error) {
 	if staged.Kind != share.File {
 		return nil, &peer.Error{Kind: peer.Other, Err: errors.New("what was staged is no file")}
 	}
+	if p.Stale != nil && p.Stale() {
+		return nil, conflict(p.Path, errStale)
+	}
 	if err := g.parents(p.Path.Dir(), p.Parents, "mkdir", p.By); err != nil {
 		return nil, err
 	}
@@ -156,6 +163,12 @@ func (g *group) planPut(p *put) (*step, error) {
 		p.Exec = nil
 	}
 	fits := p.Base.fits(now.Version)
+	if there && !fits && p.claim != nil && p.claim.Own && p.claim.Version == now.Version {
+		if g.owns++; g.owns > maxOwn {
+			return nil, &peer.Error{Kind: peer.Busy, Err: errors.New("too many are replaced at once")}
+		}
+		fits = true
+	}
 	if there && p.same == now.Version && (!fits || staged.ModTime.Equal(now.ModTime) && (p.Exec == nil || *p.Exec == now.Exec)) {
 		*p.res = Result{Entry: now.Entry, Before: now.Version}
 		return nil, stage.Remove(p.Staged)
@@ -166,7 +179,7 @@ func (g *group) planPut(p *put) (*step, error) {
 		perm = staged.Perm & 0o777
 	}
 	switch {
-	case !fits && there && p.seen != now.Version && staged.Size == now.Size && p.tries < maxTries:
+	case !fits && there && p.seen != now.Version && (staged.Size == now.Size || p.State != nil) && p.tries < maxTries:
 		return nil, errCompare
 	case !fits && p.strict:
 		return nil, conflict(p.Path, act.ErrMoved)
@@ -201,8 +214,9 @@ func (e *Editor) compare(ctx context.Context, puts []*put) {
 		return
 	}
 	defer stage.Close()
+	claims := map[share.Path]*history.Claim{}
 	for _, p := range puts {
-		p.seen, p.same = transfer.Version{}, transfer.Version{}
+		p.seen, p.same, p.claim = transfer.Version{}, transfer.Version{}, nil
 		if p.Path.IsRoot() || ctx.Err() != nil {
 			continue
 		}
@@ -210,38 +224,32 @@ func (e *Editor) compare(ctx context.Context, puts []*put) {
 		if err != nil {
 			continue
 		}
-		p.same = compareOne(ctx, stage, dir, p)
+		p.compare(ctx, stage, dir)
 		dir.Close()
+		if p.State != nil && p.seen != (transfer.Version{}) && p.seen != p.same && !p.Base.fits(p.seen) {
+			p.claim = &history.Claim{Version: p.seen, Fits: p.Base.fits, By: p.By, State: p.State}
+			claims[p.Path] = p.claim
+		}
 	}
+	e.history.Judge(ctx, claims)
 }
 
-func compareOne(ctx context.Context, stage, dir disk.Folder, p *put) (same transfer.Version) {
+// compare sees what is at the path of a put, and whether it has the same bytes.
+func (p *put) compare(ctx context.Context, stage, dir disk.Folder) {
 	a, aerr := stage.Stat(p.Staged)
 	b, berr := dir.Stat(p.Path.Base())
-	if aerr != nil || berr != nil || a.Kind != share.File || b.Kind != share.File || a.Size != b.Size ||
-		p.Base.fits(b.Version) && !a.ModTime.Equal(b.ModTime) {
-		return same
+	if aerr != nil || berr != nil || a.Kind != share.File || b.Kind != share.File {
+		return
 	}
-	p.seen = b.Version
-	x, err := stage.Open(p.Staged)
-	if err != nil {
-		return same
+	if p.seen = b.Version; a.Size != b.Size || p.Base.fits(b.Version) && !a.ModTime.Equal(b.ModTime) {
+		return
 	}
-	defer x.Close()
-	y, err := dir.Open(p.Path.Base())
-	if err != nil {
-		return same
+	if disk.SameFiles(ctx, stage, p.Staged, dir, p.Path.Base(), b.Entry) {
+		p.same = b.Version
 	}
-	defer y.Close()
-	if !disk.Same(ctx, x, y, a.Size) {
-		return same
-	}
-	if e, err := y.Entry(); err == nil && e.Version == b.Version {
-		return b.Version
-	}
-	return same
 }
 
 // errCompare says that what is at a path came there after the comparison: whether it is the same has to be found out first.
 var errCompare = errors.New("it was not compared")
+var errStale = errors.New("a later state of it came")
 var errNoFile = errors.New("something that is no file is in the way")

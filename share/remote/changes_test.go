@@ -290,6 +290,78 @@ func (h halved) ReadAt(b []byte, off int64) (int, error) {
 	return h.OpenFile.ReadAt(b, off)
 }
 
+// TestPutUnheard: who never heard that a file was put, wrote on, and puts it again, has no conflict with itself; another put has.
+func TestPutUnheard(t *testing.T) {
+	w := servetest.New(t)
+	wr := newWriter(t, w, w.Anna)
+	for i, c := range []struct {
+		put      string
+		number   uint64
+		conflict bool
+	}{{"a", 7, false}, {"a", 7, false}, {"a", 8, true}, {"b", 7, true}, {"a", 7, false}} {
+		text := strings.Repeat("x", i+1)
+		wr.local("f", []byte(text))
+		r, err := wr.put(t.Context(), c.put, wr.item(c.number, "f", change.Base{}))
+		if got := r.done[c.number]; err != nil || got.Err != nil || got.Conflict != c.conflict {
+			t.Errorf("put %d: %+v, %v", i, got, err)
+		}
+		if !c.conflict && wr.there("f") != text {
+			t.Errorf("put %d is not there", i)
+		}
+	}
+}
+
+// TestPutLate: what came of an earlier state does not take its place any more once a later one was put.
+func TestPutLate(t *testing.T) {
+	w := servetest.New(t)
+	wr := newWriter(t, w, w.Anna)
+	up := wr.uploads.Begin(w.Owner.ID(), "a")
+	defer up.Close()
+	busy, released := make(chan struct{}), make(chan struct{})
+	w.Told(func(c change.Change) {
+		if c.Path.Base() == "other" {
+			close(busy)
+			<-released
+		}
+	})
+	var puts sync.WaitGroup
+	wr.local("other", nil)
+	other := wr.item(1, "other", change.Base{})
+	puts.Go(func() {
+		if r, err := wr.put(t.Context(), "b", other); err != nil || r.done[1].Err != nil {
+			t.Error(err, r.done[1].Err)
+		}
+	})
+	<-busy // nothing takes its place until it is released
+	states := map[string]*report{}
+	for _, text := range []string{"early", "even later"} {
+		came := make(chan struct{})
+		all := sync.OnceFunc(func() { close(came) })
+		r := &report{done: make(map[uint64]remote.Changed), sums: func(bytes int64) {
+			if bytes == int64(len(text)) {
+				all()
+			}
+		}}
+		states[text] = r
+		wr.local("f", []byte(text))
+		it := wr.item(7, "f", change.Base{})
+		puts.Go(func() {
+			if err := wr.fs.Put(t.Context(), up, each(it), r); err != nil {
+				t.Error(err)
+			}
+		})
+		<-came
+	}
+	close(released)
+	puts.Wait()
+	if err := states["early"].done[7].Err; peer.KindOf(err) != peer.Conflict {
+		t.Errorf("the earlier state ends with %v", err)
+	}
+	if c := states["even later"].done[7]; c.Err != nil || c.Conflict || wr.there("f") != "even later" {
+		t.Errorf("there is %q, and %+v", wr.there("f"), c)
+	}
+}
+
 // TestPutTwiceAtOnce: the same files put twice at the same time, by the same peer, are there once, and both puts end well.
 func TestPutTwiceAtOnce(t *testing.T) {
 	w := servetest.New(t)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"github.com/peerd/peerd/share"
 )
 
 // Same reports whether two files of a size hold the same bytes. It does not where they can't be read, or ctx ends.
@@ -18,6 +20,25 @@ func Same(ctx context.Context, a, b io.ReaderAt, size int64) bool {
 		}
 	}
 	return true
+}
+
+// SameFiles reports whether two files hold the same bytes, the second while it is the version that e has.
+func SameFiles(ctx context.Context, in Folder, name string, other Folder, otherName string, e share.Entry) bool {
+	a, err := in.Open(name)
+	if err != nil {
+		return false
+	}
+	defer a.Close()
+	b, err := other.Open(otherName)
+	if err != nil {
+		return false
+	}
+	defer b.Close()
+	if !Same(ctx, a, b, e.Size) {
+		return false
+	}
+	now, err := b.Entry()
+	return err == nil && now.Version == e.Version
 }
 
 func full(r io.ReaderAt, b []byte, off int64) bool {

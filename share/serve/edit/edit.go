@@ -83,7 +83,7 @@ func New(o Options) *Service {
 	if o.Patience == 0 {
 		o.Patience = patience
 	}
-	return &Service{Options: o, names: names{taken: make(map[stagedName]bool)}, aheads: aheads{all: make(map[aheadKey]*ahead)}}
+	return &Service{Options: o, names: names{taken: make(map[stagedName]bool), files: make(map[stagedName]*states)}, aheads: aheads{all: make(map[aheadKey]*ahead)}}
 }
 
 // Need is the right that a verb takes on [Protocol]. A verb that is not named here takes more than anybody has.

@@ -2,7 +2,6 @@ package edit
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -30,7 +29,7 @@ const (
 	patience = 30 * time.Second // see Options.Patience
 	// group is how many files take their places at once, at most.
 	group = 1024
-	// rewrites is how many of them may replace something: between groups it is looked whether it is too much, see [Brake].
+	// rewrites is how many of them may be expected to replace something: between groups it is looked whether it is too much, see [Brake].
 	rewrites = 32
 	// waiting is how many files that are here may wait for that.
 	waiting = 4 * group
@@ -44,13 +43,14 @@ const (
 // put is one put that runs.
 type put struct {
 	*session
-	ctx   context.Context
-	offer serve.Offer
-	share Share
-	ed    *change.Editor
-	dst   *store.Dir
-	end   context.CancelFunc
-	ready chan *item // what may take its place
+	ctx    context.Context
+	offer  serve.Offer
+	share  Share
+	ed     *change.Editor
+	upload []byte
+	dst    *store.Dir
+	end    context.CancelFunc
+	ready  chan *item // what may take its place
 
 	mu      sync.Mutex
 	items   map[uint64]*item // files on their way
@@ -68,37 +68,10 @@ type item struct {
 	number uint64
 	size   int64
 	name   stagedName
-	begun  string // the file in staging with what was fetched ahead; "" for none
-	ahead  int64  // bytes of it
-}
-
-// stagedName is a name in the staging folder of a share.
-type stagedName struct {
-	share share.ID
-	text  string
-}
-
-// names are the names that are in use, so that of two puts of the same file each has its own.
-type names struct {
-	mu    sync.Mutex
-	taken map[stagedName]bool
-}
-
-// take takes a name, or another that is free.
-func (n *names) take(name stagedName) stagedName {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for n.taken[name] {
-		name.text += "-" + rand.Text()[:8]
-	}
-	n.taken[name] = true
-	return name
-}
-
-func (n *names) release(name stagedName) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.taken, name)
+	file   stagedName // begins the names of all its states
+	state  string     // begins the names of this one
+	begun  string     // the file in staging with what was fetched ahead; "" for none
+	ahead  int64      // bytes of it
 }
 
 // put fetches what is put and lets it take its place.
@@ -120,7 +93,8 @@ func (c *session) put(ctx context.Context, o serve.Offer, sh Share, up *sharepb.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p := &put{
-		session: c, ctx: ctx, end: cancel, offer: o, share: sh, ed: ed, dst: dst, ready: make(chan *item, waiting), items: make(map[uint64]*item),
+		session: c, ctx: ctx, end: cancel, offer: o, share: sh, ed: ed, upload: up.Id, dst: dst, ready: make(chan *item, waiting),
+		items: make(map[uint64]*item),
 	}
 	f := fetch.New(ctx, fetch.Source{
 		Opener: c.Opener, Peer: c.st.Peer(), Share: transfer.ShareID(up.Id), Label: "what " + string(c.Name(c.st.Peer())) + " puts",
@@ -143,7 +117,7 @@ func (c *session) put(ctx context.Context, o serve.Offer, sh Share, up *sharepb.
 	defer p.mu.Unlock()
 	c.came, c.more = int64(p.got-p.had), c.spent || len(p.items) > 0 || p.failed != nil
 	for _, it := range p.items { // of a put that broke off
-		c.names.release(it.name)
+		c.names.release(it)
 		p.drop(it.begun)
 	}
 	if p.failed != nil {
@@ -220,8 +194,7 @@ func (p *put) item(m *sharepb.PutItem) (*fetch.Item, error) {
 		p.drop(it.begun)
 		return nil, err
 	}
-	it.name = p.names.take(stagedName{p.offer.ID, p.staged(m)})
-	it.Staged = it.name.text
+	p.named(it, m)
 	p.mu.Lock()
 	p.items[m.Number] = it
 	p.pending += it.size
@@ -264,12 +237,23 @@ func (p *put) drop(begun string) {
 	}
 }
 
-// staged names the file that an item is received in: the same for the same state of the same file of the same peer, so that what came
-// before is found.
-func (p *put) staged(m *sharepb.PutItem) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s %d %d %d %q", p.st.Peer(), m.Number, m.Size, m.ModTime, m.Path)
-	return hex.EncodeToString(h.Sum(nil)[:16])
+// named gives an item the name of the file that it is received in: the same for the same state of the same file that the same peer puts
+// to the same place, so that what came before is found.
+func (p *put) named(it *item, m *sharepb.PutItem) {
+	it.file = stagedName{p.offer.ID, digest("%s %x %d %q", p.st.Peer(), p.upload, m.Number, m.Path)}
+	it.State = func(size int64, modTime time.Time) string {
+		return it.file.text + "-" + digest("%d %d", size, modTime.UnixNano())
+	}
+	it.state = it.State(m.Size, time.Unix(0, m.ModTime))
+	it.name = p.names.take(stagedName{p.offer.ID, it.state})
+	it.Staged = it.name.text
+	p.names.use(it)
+	it.Stale = func() bool { return p.names.stale(it) }
+}
+
+func digest(format string, of ...any) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, format, of...))
+	return hex.EncodeToString(sum[:16])
 }
 
 // old opens what stands at a path now: much of what is put may be the same.
@@ -328,7 +312,7 @@ func (p *put) over(number uint64, m *sharepb.Changed) {
 	if it != nil {
 		p.pending -= it.size
 		p.ahead -= it.ahead
-		p.names.release(it.name)
+		p.names.release(it)
 		delete(p.items, number)
 	}
 	p.mu.Unlock()

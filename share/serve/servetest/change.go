@@ -27,7 +27,11 @@ type changeable struct {
 	dirs   map[share.ID]string
 	shares map[share.ID]edit.Share
 	open   atomic.Int32
+	told   atomic.Pointer[func(change.Change)]
 }
+
+// Told has f called with each change before anybody else is told of it. Nothing else is changed in the share meanwhile.
+func (w *World) Told(f func(change.Change)) { w.change.told.Store(&f) }
 
 // Changing reports whether a stream of changes is open.
 func (w *World) Changing() bool { return w.change.open.Load() > 0 }
@@ -61,6 +65,9 @@ func (w *World) Edit(o serve.Offer) (edit.Share, error) {
 	sh := edit.Share{Feed: watch.NewFeed(watch.Keep)}
 	sh.Watcher = watch.New(files, dir, sh.Feed, watch.Options{})
 	sh.Editor, err = change.Open(context.Background(), disk, change.Options{Changed: func(c change.Change) {
+		if f := w.change.told.Load(); f != nil {
+			(*f)(c)
+		}
 		sh.Watcher.Note(edit.Noted(c, time.Now()))
 	}})
 	if err != nil {
