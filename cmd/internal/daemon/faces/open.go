@@ -136,6 +136,7 @@ func (f *Faces) find(ctx context.Context, d Daemon, ref control.Ref) (Place, err
 	if _, err := d.Find(ctx, ref.ShareRef()); err != nil {
 		return at, err
 	}
+	f.owners.Look(ctx, p.ID) // it may have come a moment ago
 	name := ref.Share
 	listed, _ := f.owners.Shares(ctx, at.Name) // else it is called as the user does
 	for _, s := range listed {

@@ -332,6 +332,16 @@ func (w *World) contact(id peer.ID) *contact {
 	return c
 }
 
+// Look asks a peer that is thought to be away whether it is back.
+func (w *World) Look(ctx context.Context, id peer.ID) {
+	w.mu.Lock()
+	c := w.contacts[id]
+	w.mu.Unlock()
+	if c != nil && c.away() {
+		c.look(ctx)
+	}
+}
+
 // Away reports whether a peer that is in use can't be reached.
 func (w *World) Away(id peer.ID) bool {
 	w.mu.Lock()
