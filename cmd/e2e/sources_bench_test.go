@@ -43,7 +43,7 @@ func BenchmarkSources(b *testing.B) {
 		took := map[int][]fetchOne{}
 		for range *runs {
 			for _, n := range c.counts {
-				took[n] = append(took[n], f.fetchFrom(n, want, c.source, c.fetcher))
+				took[n] = append(took[n], f.fetchFrom(n, c.size, want, c.source, c.fetcher))
 			}
 		}
 		for _, n := range c.counts {
@@ -72,7 +72,7 @@ func BenchmarkSources(b *testing.B) {
 }
 
 // fetchFrom has the last host fetch the file from so many sources: the owner and those that fetched it before, unlimited.
-func (f *fleet) fetchFrom(n int, want, sourceLimit, fetcherLimit string) fetchOne {
+func (f *fleet) fetchFrom(n int, size int64, want, sourceLimit, fetcherLimit string) fetchOne {
 	f.tb.Helper()
 	last := f.hosts[len(f.hosts)-1]
 	sources := f.hosts[:n]
@@ -97,7 +97,7 @@ func (f *fleet) fetchFrom(n int, want, sourceLimit, fetcherLimit string) fetchOn
 	}
 	fetcher := all[n]
 	to := f.inbox(n)
-	f.touch()
+	f.touch(4 * size)
 	x := fetchOne{sources: -spent(daemons...), fetcher: -spent(fetcher.daemon)}
 	busy := machineCPU()
 	cp := last.Start(fetcher.command("cp", "//h1/src/big.bin", to))
@@ -118,29 +118,6 @@ func (f *fleet) fetchFrom(n int, want, sourceLimit, fetcherLimit string) fetchOn
 	}
 	_ = os.RemoveAll(f.dst)
 	return x
-}
-
-// touch has memory ready for the file. A virtual machine has memory of its host that it never used, or gave back, only once it is
-// written to, which took six times as long as the copy itself: the last of many files would pay for it. With just as much as the file
-// takes some did all the same.
-func (f *fleet) touch() {
-	f.tb.Helper()
-	st, err := os.Stat(filepath.Join(f.src, "big.bin"))
-	if err != nil {
-		f.tb.Fatal(err)
-	}
-	ballast, err := os.CreateTemp(filepath.Dir(f.src), "ballast")
-	if err != nil {
-		f.tb.Fatal(err)
-	}
-	defer os.Remove(ballast.Name())
-	defer ballast.Close()
-	zeros := make([]byte, 1<<20)
-	for n := 4 * st.Size(); n > 0; n -= int64(len(zeros)) {
-		if _, err := ballast.Write(zeros); err != nil {
-			f.tb.Fatal(err)
-		}
-	}
 }
 
 // BenchmarkDelta changes 1 MiB in the middle of a file of 1 GiB and copies it over the old copy.
