@@ -72,11 +72,19 @@ type Job interface {
 	Over() bool
 }
 
-// Scratch is what a lane keeps for its jobs.
+// Scratch is what a lane keeps for its jobs. Its memory is had when it is asked for, and no more of it: there are lanes to everybody
+// who has a file, and most of what they bring is small.
 type Scratch struct {
 	Hasher manifest.Hasher
-	Step   []byte // manifest.Step bytes
-	Whole  []byte // grows to a small file's size
+	bytes  []byte
+}
+
+// Bytes gives n bytes, with anything in them, until it is called again.
+func (s *Scratch) Bytes(n int64) []byte {
+	if int64(cap(s.bytes)) < n {
+		s.bytes = make([]byte, n)
+	}
+	return s.bytes[:n]
 }
 
 // Lanes are the lanes to one source. Their methods may be called at the same time.
@@ -193,7 +201,7 @@ func (f *Lanes) connect(n int) {
 // lane runs one lane until the lanes end.
 func (f *Lanes) lane(n int) {
 	f.connect(n)
-	s := &Scratch{Step: make([]byte, manifest.Step)}
+	s := &Scratch{}
 	var since time.Time // of the first of the breaks with nothing heard between them
 	var wait time.Duration
 	for f.need() {

@@ -135,10 +135,7 @@ func (p *pieceJob) take(body io.Reader, s *lane.Scratch) (good bool, err error) 
 		to.Take(p.index, b)
 		return true, nil
 	}
-	if cap(s.Whole) < transfer.UsualPiece {
-		s.Whole = make([]byte, transfer.UsualPiece)
-	}
-	b := s.Whole[:p.Cost()]
+	b := s.Bytes(p.Cost())
 	if good, err := p.read(body, s, b); !good || err != nil {
 		return good, err
 	}
@@ -151,9 +148,11 @@ func (p *pieceJob) read(body io.Reader, s *lane.Scratch, whole []byte) (good boo
 	begin, end := p.Layout.Offset(p.index), p.Layout.Offset(p.index)+p.Cost()
 	for off := begin; off < end; {
 		n := min(manifest.Step, end-off)
-		b := s.Step[:n]
+		var b []byte
 		if whole != nil {
 			b = whole[off-begin:][:n]
+		} else {
+			b = s.Bytes(n)
 		}
 		if _, err := io.ReadFull(body, b); err != nil {
 			return false, err

@@ -84,7 +84,7 @@ func (h hook) Read([]byte) (int, error) {
 
 func receive(t *testing.T, j *pieceJob, body io.Reader) {
 	t.Helper()
-	err := j.Receive(&transferpb.GetReply{Length: uint64(j.Cost())}, body, &lane.Scratch{Step: make([]byte, manifest.Step)})
+	err := j.Receive(&transferpb.GetReply{Length: uint64(j.Cost())}, body, &lane.Scratch{})
 	if err != nil {
 		t.Error(err)
 	}

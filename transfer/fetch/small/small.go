@@ -38,10 +38,7 @@ func Whole(src lane.Source, path []string, r *transferpb.GetReply, body io.Reade
 	if r.Length > transfer.SmallFile || len(r.Root) != transfer.HashSize || r.State == nil {
 		return nil, st, &peer.Error{Path: src.Path(path), Kind: peer.Integrity, Err: fmt.Errorf("an answer of %d bytes in place of a small file", r.Length)}
 	}
-	if uint64(cap(s.Whole)) < r.Length {
-		s.Whole = make([]byte, max(r.Length, 64<<10))
-	}
-	data := s.Whole[:r.Length]
+	data := s.Bytes(max(int64(r.Length), 64<<10))[:r.Length] // not grown by every next file
 	if _, err := io.ReadFull(body, data); err != nil {
 		return nil, st, err
 	}
