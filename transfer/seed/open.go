@@ -114,11 +114,8 @@ func (o *opened) Lacks(i int) bool {
 	if l.Length(i) > transfer.SmallFile {
 		return g == nil && o.lacksLong(i)
 	}
-	if o.buf == nil {
-		o.buf = make([]byte, transfer.SmallFile)
-	}
 	o.piece = -1
-	b := o.buf[:l.Length(i)]
+	b := o.bytes(l.Length(i))
 	if !o.read(b, i) || (g == nil && o.hasher.Subtree(b, l.Offset(i)) != o.manifest.Pieces[i]) {
 		if o.whole != nil {
 			o.shelf.drop(o.file)
@@ -127,6 +124,14 @@ func (o *opened) Lacks(i int) bool {
 	}
 	o.piece = i
 	return false
+}
+
+// bytes is memory for n bytes of a piece. Everybody who fetches a file has it opened: none has more than its pieces take.
+func (o *opened) bytes(n int64) []byte {
+	if int64(len(o.buf)) < n {
+		o.buf = make([]byte, n)
+	}
+	return o.buf[:n]
 }
 
 // read reads piece i, from wherever it is, and reports whether all of it was there.
@@ -149,10 +154,7 @@ func (o *opened) lacksLong(i int) bool {
 	if o.whole == nil {
 		return true
 	}
-	if o.buf == nil {
-		o.buf = make([]byte, manifest.Step)
-	}
-	got, err := manifest.Piece(&o.hasher, o.whole, o.file.layout, i, o.buf[:manifest.Step])
+	got, err := manifest.Piece(&o.hasher, o.whole, o.file.layout, i, o.bytes(manifest.Step))
 	if err != nil || got != o.manifest.Pieces[i] {
 		o.shelf.drop(o.file)
 		return true
