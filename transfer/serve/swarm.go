@@ -209,6 +209,9 @@ type herald struct {
 	index  uint32
 	of     uint32
 	secret bool
+
+	changed <-chan struct{} // closed once the others are to be looked at again
+	look    time.Time       // or then
 }
 
 func (h *herald) run(ctx context.Context) error {
@@ -218,13 +221,13 @@ func (h *herald) run(ctx context.Context) error {
 		if err := h.pass.Check(); err != nil {
 			return err
 		}
-		news, grown, changed, more := h.news()
+		news, grown := h.news(time.Now())
 		if news != nil {
 			if err := h.send(news); err != nil {
 				return err
 			}
 		}
-		timer := time.NewTimer(more)
+		timer := time.NewTimer(time.Until(h.look))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -232,7 +235,7 @@ func (h *herald) run(ctx context.Context) error {
 		case <-ended:
 			ended = nil
 		case <-grown:
-		case <-changed:
+		case <-h.changed:
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -249,10 +252,10 @@ func (h *herald) run(ctx context.Context) error {
 	}
 }
 
-// news is what was not told yet, or nil, and what tells that there is more, or after how long it is to be looked again.
-func (h *herald) news() (n *transferpb.SwarmNews, grown, changed <-chan struct{}, more time.Duration) {
+// news is what was not told yet, or nil, and what tells that there are more pieces.
+func (h *herald) news(now time.Time) (n *transferpb.SwarmNews, grown <-chan struct{}) {
 	n = new(transferpb.SwarmNews)
-	something := false
+	something := h.others(n, now)
 	if p, ok := h.file.(Partial); ok {
 		var set transfer.Set
 		if set, grown = p.Pieces(); h.told.Size() == 0 {
@@ -269,13 +272,24 @@ func (h *herald) news() (n *transferpb.SwarmNews, grown, changed <-chan struct{}
 	} else if !h.all {
 		h.all, n.All, something = true, true, true
 	}
-	var now tracker.News
-	now, changed = h.member.News(time.Now())
-	more = recheck
-	if !now.More.IsZero() {
-		more = min(more, time.Until(now.More))
+	if !something {
+		n = nil
 	}
-	for _, s := range now.Sources {
+	return n, grown
+}
+
+// others adds what is new of those who fetch the file too, and reports whether there is anything. Pieces come much more often.
+func (h *herald) others(n *transferpb.SwarmNews, now time.Time) (something bool) {
+	if !h.stirred() && now.Before(h.look) {
+		return false
+	}
+	var all tracker.News
+	all, h.changed = h.member.News(now)
+	h.look = now.Add(recheck)
+	if m := all.More; !m.IsZero() && m.Before(h.look) {
+		h.look = m
+	}
+	for _, s := range all.Sources {
 		if !h.named[s.Peer] {
 			h.named[s.Peer], something = true, true
 			m := &transferpb.SwarmSource{Peer: []byte(s.Peer)}
@@ -289,13 +303,20 @@ func (h *herald) news() (n *transferpb.SwarmNews, grown, changed <-chan struct{}
 		if !h.secret {
 			h.secret, n.Secret, something = true, owner.Secret(), true
 		}
-		if index, of := uint32(now.Index), uint32(now.Of); index != h.index || of != h.of {
+		if index, of := uint32(all.Index), uint32(all.Of); index != h.index || of != h.of {
 			h.index, h.of = index, of
 			n.Index, n.Of, something = index, of, true
 		}
 	}
-	if !something {
-		n = nil
+	return something
+}
+
+// stirred reports whether something changed with the others since they were looked at.
+func (h *herald) stirred() bool {
+	select {
+	case <-h.changed:
+		return true
+	default:
+		return h.changed == nil
 	}
-	return n, grown, changed, more
 }
