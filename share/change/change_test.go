@@ -244,7 +244,7 @@ func TestOwnStates(t *testing.T) {
 // TestOwnStateRecovered: what a program of the owner wrote after a crash, before what was begun was finished, is nobody's state.
 func TestOwnStateRecovered(t *testing.T) {
 	state := func(size int64, modTime time.Time) string { return fmt.Sprintf("a-%d-%d", size, modTime.UnixNano()) }
-	replaced := 0
+	edited := 0
 	for at := range 40 {
 		r := newRig(t, true)
 		stage := func(content string) change.Put {
@@ -272,9 +272,9 @@ func TestOwnStateRecovered(t *testing.T) {
 		if res := r.ok(r.e.Commit(t.Context(), []change.Put{stage("second")})[0]); !res.Conflict {
 			t.Errorf("crash at %d: what the owner wrote is replaced: %+v", at, res)
 		}
-		replaced++
+		edited++
 	}
-	if replaced == 0 {
+	if edited == 0 {
 		t.Error("no crash left the file there")
 	}
 }

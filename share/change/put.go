@@ -26,7 +26,7 @@ type put struct {
 	tries    int
 }
 
-// maxOwn is how many files of a group may be replaced that nobody expected there.
+// maxOwn is how many files of a group may be replaced unexpected: who watches for too many looks between groups.
 const maxOwn = 32
 
 // maxTries is how often a change is tried when its path changes just then.

@@ -17,7 +17,7 @@ type stagedName struct {
 type names struct {
 	mu    sync.Mutex
 	taken map[stagedName]bool
-	files map[stagedName]*states // by share and series
+	files map[stagedName]*states // by how the names of all states of a file begin
 }
 
 // states are those of one file that are on their way.

@@ -47,7 +47,7 @@ type put struct {
 	offer  serve.Offer
 	share  Share
 	ed     *change.Editor
-	upload []byte
+	upload []byte // its ID
 	dst    *store.Dir
 	end    context.CancelFunc
 	ready  chan *item // what may take its place
