@@ -99,6 +99,12 @@ type gatheredConn struct {
 	below *belowTLS
 }
 
+// Read is for yamux, which wants all of b before it does anything: a frame's header, or what is left of a frame.
+func (c *gatheredConn) Read(b []byte) (int, error) {
+	c.below.wanted = len(b)
+	return c.SecureConn.Read(b)
+}
+
 func (c *gatheredConn) Write(b []byte) (int, error) {
 	if len(b) < gatherFrom {
 		return c.SecureConn.Write(b)
@@ -124,6 +130,7 @@ type belowTLS struct {
 	in           *[wireBuffer]byte // nil when nothing is left in it
 	inPos, inLen int
 	more         bool // the last read was filled, so there is likely more
+	wanted       int  // bytes within TLS that its reader waits for
 	record       record
 	wakeAt       int // bytes from which the kernel wakes the reader, as last set
 }
@@ -201,10 +208,11 @@ func (c *belowTLS) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// sleepTillWhole has the kernel wake the reader no sooner than the record at hand is whole: TLS can do nothing with a part of
-// it, and on a slow link every packet would wake two threads for a twelfth of one.
+// sleepTillWhole has the kernel wake the reader no sooner than what it waits for is there, or at least much of it: yamux can do
+// nothing with a part of a frame, nor TLS with one of a record, and on a slow link every packet would wake two threads for a
+// fortieth of a piece.
 func (c *belowTLS) sleepTillWhole() {
-	at := max(1, c.record.rest)
+	at := min(c.record.until(c.wanted), longestSleep)
 	if at < worthSleeping {
 		at = 1
 	}
@@ -214,14 +222,24 @@ func (c *belowTLS) sleepTillWhole() {
 	}
 }
 
-// worthSleeping is from how many bytes on it pays to tell the kernel: those of a packet come at once.
-const worthSleeping = 1 << 10
+// It pays to tell the kernel from some bytes on, since those of a packet come at once; and on a fast link decryption should not
+// wait for all of a long frame.
+const (
+	worthSleeping = 1 << 10
+	longestSleep  = 128 << 10
+)
 
-// recordHeader is how many bytes come before a TLS record, the last two of which are its length (RFC 8446 section 5.2).
-const recordHeader = 5
+// Lengths of TLS 1.3 in bytes (RFC 8446 sections 5.1 and 5.2): what comes before a record, the last two of which are its length;
+// what a record has besides its content, of the cipher suites that go-libp2p's TLS uses; and the longest content.
+const (
+	recordHeader = 5
+	recordTag    = 1 + 16
+	recordMax    = 16 << 10
+)
 
 // record follows the records of a TLS stream.
 type record struct {
+	size   int // of the record at hand, as its header says
 	rest   int // bytes of the record at hand that did not come yet
 	header [recordHeader]byte
 	have   int // bytes of the header
@@ -239,8 +257,23 @@ func (r *record) pass(b []byte) {
 		n = copy(r.header[r.have:], b)
 		b = b[n:]
 		if r.have += n; r.have == recordHeader {
-			r.rest = int(r.header[3])<<8 | int(r.header[4])
+			r.size = int(r.header[3])<<8 | int(r.header[4])
+			r.rest = r.size
 			r.have = 0
 		}
 	}
+}
+
+// until is how many bytes must come, at the least, for a reader to have that many more from within the records.
+func (r *record) until(wanted int) int {
+	n := 0
+	if r.rest > 0 {
+		n = r.rest
+		wanted -= r.size - recordTag
+	}
+	if wanted > 0 {
+		records := (wanted + recordMax - 1) / recordMax
+		n += wanted + records*(recordHeader+recordTag) - r.have
+	}
+	return n
 }

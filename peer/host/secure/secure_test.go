@@ -14,7 +14,7 @@ import (
 
 // recordConn cuts each write into records, as TLS does.
 type recordConn struct {
-	sec.SecureConn // nil: only Write is called
+	sec.SecureConn // nil: only these are called
 	below          *belowTLS
 }
 
@@ -26,6 +26,8 @@ func (c recordConn) Write(b []byte) (n int, err error) {
 	}
 	return n, err
 }
+
+func (c recordConn) Read(b []byte) (int, error) { return c.below.Read(b) }
 
 // countConn counts the writes that reach the network.
 type countConn struct {
@@ -154,6 +156,30 @@ func TestRecordIsFollowed(t *testing.T) {
 		}
 		if r.rest != want {
 			t.Fatalf("after %d bytes %d are missing, not %d", at, r.rest, want)
+		}
+	}
+}
+
+// TestUntil: of what a reader waits for as many bytes are said to come as do, in records as long as may be or shorter.
+func TestUntil(t *testing.T) {
+	const more = recordHeader + recordTag
+	for name, tc := range map[string]struct {
+		at     record
+		wanted int
+		want   int
+	}{
+		"nothing":                           {record{}, 0, 0},
+		"the rest of a record":              {record{size: 1000, rest: 300}, 0, 300},
+		"what the record has":               {record{size: 1000, rest: 300}, 1000 - recordTag, 300},
+		"a byte more":                       {record{size: 1000, rest: 300}, 1001 - recordTag, 300 + more + 1},
+		"of a new record":                   {record{}, 12, more + 12},
+		"whose header has begun":            {record{have: 3}, 12, more + 12 - 3},
+		"of one that was the last":          {record{size: 1000}, 12, more + 12},
+		"as much as a record holds":         {record{}, recordMax, more + recordMax},
+		"and a byte more, which is another": {record{}, recordMax + 1, 2*more + recordMax + 1},
+	} {
+		if got := tc.at.until(tc.wanted); got != tc.want {
+			t.Errorf("%s: %d bytes, want %d", name, got, tc.want)
 		}
 	}
 }

@@ -14,6 +14,9 @@ import (
 // The kernel is told how much of the record at hand is missing, and what ends a connection in its midst is read all the same.
 func TestReaderSleepsTillRecordIsWhole(t *testing.T) {
 	near, far := tcpPair(t)
+	if err := far.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	in := &belowTLS{Conn: far, buffers: &sync.Pool{New: func() any { return new([wireBuffer]byte) }}}
 	body := bytes.Repeat([]byte{7}, 8000)
 	send := func(b []byte) {
@@ -41,10 +44,52 @@ func TestReaderSleepsTillRecordIsWhole(t *testing.T) {
 	if n := lowWater(t, far); n != 1 {
 		t.Errorf("between two records the reader wakes from %d bytes on", n)
 	}
+	in.wanted = 8000 - recordTag + 500 // a frame that ends in the record after this one
+	send(append(head, body[:1000]...))
+	read(recordHeader + 1000)
+	in.sleepTillWhole()
+	if n := lowWater(t, far); n != 7000+recordHeader+recordTag+500 {
+		t.Errorf("the reader of a frame wakes from %d bytes on", n)
+	}
+	send(body[1000:])
+	in.wanted = 0
+	read(7000)
+	in.wanted = 1 << 20
+	in.sleepTillWhole()
+	if n := lowWater(t, far); n != longestSleep {
+		t.Errorf("the reader of a long frame wakes from %d bytes on", n)
+	}
+	in.wanted = 0
 	send(append(head, body[:1500]...))
 	near.Close()
 	if b, err := io.ReadAll(in); err != nil || len(b) != recordHeader+1500 {
 		t.Errorf("%d bytes at the end, %v", len(b), err)
+	}
+}
+
+// What yamux asks a connection for is what it waits for, and what its reader sleeps for.
+func TestReaderSleepsTillFrameIsWhole(t *testing.T) {
+	near, far := tcpPair(t)
+	if err := far.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	below := &belowTLS{Conn: far, buffers: &sync.Pool{New: func() any { return new([wireBuffer]byte) }}}
+	c := &gatheredConn{recordConn{below: below}, below}
+	ended := make(chan error)
+	go func() {
+		_, err := io.ReadFull(c, make([]byte, 60000))
+		ended <- err
+	}()
+	for want := below.record.until(60000); lowWater(t, far) != want; time.Sleep(time.Millisecond) {
+		select {
+		case err := <-ended:
+			t.Fatalf("the reader never slept until %d bytes are there, %v", want, err)
+		default:
+		}
+	}
+	near.Close()
+	if err := <-ended; err == nil {
+		t.Error("the end was not read")
 	}
 }
 
