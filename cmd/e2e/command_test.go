@@ -3,10 +3,14 @@
 package e2e
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,6 +58,35 @@ func TestReady(t *testing.T) {
 		}
 	}
 	t.Errorf("ready after %v at least, want at most 1s; 0.5s is the aim", least)
+}
+
+// TestUnhurried: no thread of a daemon has itself woken to the microsecond, the runtime's own among them.
+func TestUnhurried(t *testing.T) {
+	t.Parallel()
+	all, _ := nodes(t, lantest.Options{Hosts: 1})
+	all[0].start()
+	pid := strconv.Itoa(all[0].daemon.Cmd.Process.Pid)
+	threads, err := os.ReadDir(filepath.Join("/proc", pid, "task"))
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("%d threads, %v", len(threads), err)
+	}
+	seen := 0
+	for _, thread := range threads {
+		b, err := os.ReadFile(filepath.Join("/proc", thread.Name(), "timerslack_ns"))
+		switch slack := strings.TrimSpace(string(b)); {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH): // it has ended
+		case err != nil || slack != "1000000":
+			t.Errorf("thread %s may be %q ns late, %v", thread.Name(), slack, err)
+		default:
+			seen++
+		}
+	}
+	if seen < 2 {
+		t.Errorf("of %d threads %d were seen", len(threads), seen)
+	}
+	if status := all[0].daemon.Stop(); status != 0 {
+		t.Errorf("SIGTERM gave exit status %d\n%s", status, all[0].log())
+	}
 }
 
 // TestExitStatus has one line for every way to fail.

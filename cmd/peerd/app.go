@@ -18,8 +18,9 @@ import (
 // env is what every command works with.
 type env struct {
 	*ui.Terminal
-	getenv func(string) string
-	home   string
+	getenv    func(string) string
+	unhurried func() // has a daemon begin anew where that spares processor time; nil does not
+	home      string
 }
 
 // newApp puts the commands together.

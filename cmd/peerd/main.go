@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/peerd/peerd/cmd/internal/ui"
@@ -19,17 +20,21 @@ import (
 const interrupted = 130
 
 func main() {
-	os.Exit(run(&env{Terminal: ui.New(os.Stdin, os.Stdout, os.Stderr), getenv: os.Getenv}, os.Args))
+	os.Exit(run(&env{Terminal: ui.New(os.Stdin, os.Stdout, os.Stderr), getenv: os.Getenv, unhurried: unhurried}, os.Args))
 }
 
 // run runs a command and gives the exit status.
 func run(e *env, args []string) int {
+	app := newApp(e)
+	arranged := arrange(app, args[1:])
+	if e.unhurried != nil && runs(arranged) {
+		e.unhurried() // before signals are caught: one that was would be forgotten
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal ends the process at once
 
-	app := newApp(e)
-	err := app.RunContext(ctx, append(args[:1:1], arrange(app, args[1:])...))
+	err := app.RunContext(ctx, append(args[:1:1], arranged...))
 	if flushErr := e.Flush(); err == nil {
 		err = flushErr
 	}
@@ -37,6 +42,12 @@ func run(e *env, args []string) int {
 		return interrupted
 	}
 	return e.exit(err)
+}
+
+// runs reports whether an arranged line starts the daemon, or has an option of which "run" is the value, which does no harm.
+func runs(arranged []string) bool {
+	run, end := slices.Index(arranged, "run"), slices.Index(arranged, "--")
+	return run >= 0 && run < end
 }
 
 // exit tells of an error and gives the exit status.

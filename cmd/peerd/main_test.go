@@ -30,7 +30,11 @@ const process = "peerd-process"
 
 func TestMain(m *testing.M) {
 	time.Local = time.UTC // commands that run in this process show local times as well
-	testscript.Main(m, map[string]func(){process: func() { os.Args[0] = "peerd"; main() }})
+	testscript.Main(m, map[string]func(){process: func() {
+		os.Args[0] = "peerd"
+		_ = os.Setenv("PEERD_UNHURRIED", "1") // executed again, this would be the tests
+		main()
+	}})
 }
 
 // TestScripts runs the program as people do, against a small workgroup in memory behind a real control socket. To start a
@@ -211,5 +215,18 @@ func password(ts *testscript.TestScript, neg bool, args []string) {
 func bytes(ts *testscript.TestScript, neg bool, args []string) {
 	if got := ts.ReadFile(args[0]); (got == strings.ReplaceAll(args[1], `\n`, "\n")) == neg {
 		ts.Fatalf("%s has %q", args[0], got)
+	}
+}
+
+// TestRuns: the daemon is started by the lines that say so, whatever options come with it.
+func TestRuns(t *testing.T) {
+	app := newApp(&env{Terminal: new(ui.Terminal), getenv: func(string) string { return "" }})
+	for line, want := range map[string]bool{
+		"": true, "run": true, "--share /tmp": true, "--home /x run --no-mdns": true, "run --share /a -v": true,
+		"status": false, "help run": false, "run --help": false, "--version": false, "cp //a/b run": false, "ls -- run": false, "--home": false,
+	} {
+		if got := runs(arrange(app, strings.Fields(line))); got != want {
+			t.Errorf("peerd %s: %v", line, got)
+		}
 	}
 }

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// unhurried is for Linux alone.
+func unhurried() {}
