@@ -392,7 +392,7 @@ func TestModelDistribution(t *testing.T) {
 }
 
 // TestModelStaggered: fetchers that come one after the other. As each comes, the parts of the others change, and what they asked
-// the owner for meanwhile is not asked for by two.
+// the owner for meanwhile is not asked for by two. When they come is chance, so several runs count together.
 func TestModelStaggered(t *testing.T) {
 	one := alone(t, modelBits)
 	for _, c := range []struct {
@@ -400,13 +400,21 @@ func TestModelStaggered(t *testing.T) {
 		bits uint
 		in   time.Duration
 		most float64
-	}{{8, modelBits, 200 * ms, 1.25}, {8, 16, 200 * ms, 1.12}, {12, 17, 400 * ms, 1.22}} {
-		m, owner := distribute(0, c.n, modelSize, c.bits, 1, 0, 0, c.in)
-		last, err := m.run()
-		ratio, sent := last.Seconds()/one.Seconds(), float64(owner.sent)/float64(m.pieces)
+	}{{8, modelBits, 200 * ms, 1.2}, {8, 16, 200 * ms, 1.1}, {12, 17, 400 * ms, 1.2}} {
+		const runs = 6
+		var ratio, sent float64
+		for seed := range uint64(runs) {
+			m, owner := distribute(0, c.n, modelSize, c.bits, seed+1, 0, 0, c.in)
+			last, err := m.run()
+			if err != nil {
+				t.Fatalf("%+v: %v", c, err)
+			}
+			ratio += last.Seconds() / one.Seconds() / runs
+			sent += float64(owner.sent) / float64(m.pieces) / runs
+		}
 		t.Logf("%d fetchers within %v: %.3f of the time alone, the owner sent %.3f files", c.n, c.in, ratio, sent)
-		if err != nil || ratio > c.most || sent > 1.1 {
-			t.Errorf("it is too much, or failed: %v", err)
+		if ratio > c.most || sent > 1.06 {
+			t.Error("it is too much")
 		}
 	}
 }
@@ -420,6 +428,31 @@ func TestModelLateFetchers(t *testing.T) {
 		t.Errorf("the late ones took %.3f of the time alone, %v", ratio, err)
 	} else {
 		t.Logf("the late ones took %.3f of the time alone", ratio)
+	}
+}
+
+// TestModelLatePart: one of the fetchers is slow to get its part, which the others can have of nobody else but the owner: they help
+// instead of waiting for it, and don't all ask for the same.
+func TestModelLatePart(t *testing.T) {
+	one := alone(t, 16)
+	const runs = 6
+	var ratio, sent float64
+	for seed := range uint64(runs) {
+		m, owner := distribute(0, 8, modelSize, 16, seed+1, 0, 0, ms)
+		m.hosts[8].down = 12 * mbit
+		if _, err := m.run(); err != nil {
+			t.Fatal(err)
+		}
+		others := time.Duration(0)
+		for _, h := range m.hosts[1:8] {
+			others = max(others, h.finished)
+		}
+		ratio += others.Seconds() / one.Seconds() / runs
+		sent += float64(owner.sent) / float64(m.pieces) / runs
+	}
+	t.Logf("the others took %.3f of the time alone, the owner sent %.3f files", ratio, sent)
+	if ratio > 1.14 || sent > 1.07 {
+		t.Error("it is too much")
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 // endgamePoll is how often it is looked whether a late piece should be asked of a second source.
 const endgamePoll = 100 * time.Millisecond
 
+// fewLeft is how many pieces that only an origin has are likely all on their way to who fetches them first.
+const fewLeft = 3
+
 // fill asks whoever has room, one piece each in turn, until nobody has or nothing is left to ask.
 func (s *Swarm) fill() {
 	s.turn++
@@ -60,9 +63,9 @@ func (s *Swarm) neediest(q *source) int {
 	return -1
 }
 
-// fromOrigin picks for an origin that several fetch from: what only it has of the own part. After that others are likely
-// to bring what is missing, and it is asked for one piece at a time: for what others have sooner than for what they are
-// about to get from it.
+// fromOrigin picks for an origin that several fetch from: what only it has of the own part, and where others wait for a part's
+// fetcher, of theirs. After that others are likely to bring what is missing, and it is asked for one piece at a time: for what
+// others have sooner than for what they are about to get from it.
 func (s *Swarm) fromOrigin(q *source) int {
 	if !q.ownDry {
 		if p := s.choose(q, &s.pieces.levels[0], &q.has, &s.own); p >= 0 {
@@ -70,10 +73,40 @@ func (s *Swarm) fromOrigin(q *source) int {
 		}
 		q.ownDry = true
 	}
+	if p := s.fromStretch(q); p >= 0 {
+		return p
+	}
 	if s.restrained(q) {
 		return -1
 	}
 	return s.scan(q, 1)
+}
+
+// fromStretch is a piece of the own stretch that an origin is asked for though it is of another's part, or -1: the own part is here
+// then, the others bring nothing, and what is left is more than may be on its way to them.
+func (s *Swarm) fromStretch(q *source) int {
+	if q.stretchDry || s.blind > 0 || s.pieces.levels[0].Len() <= fewLeft || !s.idle() ||
+		slices.ContainsFunc(q.owed, func(r request) bool { return s.own.Has(r.piece) }) {
+		return -1
+	}
+	p := s.choose(q, &s.pieces.levels[0], &q.has, &s.stretch)
+	q.stretchDry = p < 0
+	return p
+}
+
+// idle reports whether half or more of the sources that have something, origins aside, owe nothing: all of it is here, and what is
+// missing waits for whoever should fetch it first.
+func (s *Swarm) idle() bool {
+	some, idle := 0, 0
+	for _, q := range s.joined {
+		if !q.origin && q.has.Len() > 0 {
+			some++
+			if len(q.owed) == 0 {
+				idle++
+			}
+		}
+	}
+	return some > 0 && 2*idle >= some
 }
 
 // restrained reports whether others are likely to bring this fetcher what it misses, so that an origin is left to those

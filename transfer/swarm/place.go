@@ -35,3 +35,13 @@ func yield(part *transfer.Set, left int, to *transfer.Set) {
 		}
 	}
 }
+
+// stretch is the run of pieces that number index of so many helps with. The stretches are disjoint and together the file, as the
+// parts are, and each has about as many pieces of every part.
+func stretch(pieces, index, of int) transfer.Set {
+	s := transfer.NewSet(pieces)
+	for p := index * pieces / of; p < (index+1)*pieces/of; p++ {
+		s.Add(p)
+	}
+	return s
+}

@@ -10,12 +10,13 @@ import (
 )
 
 // TestOwnPart: parts are disjoint, alike in size, and together the file; and when one more comes, none gains a piece but its.
+// Stretches are disjoint, and together the file.
 func TestOwnPart(t *testing.T) {
 	for _, pieces := range []int{2, 511, 512, 4096} {
 		before := []transfer.Set{}
 		for of := 1; of <= 40; of++ {
 			var parts []transfer.Set
-			all := transfer.NewSet(pieces)
+			all, helped := transfer.NewSet(pieces), transfer.NewSet(pieces)
 			least, most := pieces, 0
 			for i := range of {
 				p := ownPart(pieces, i, of)
@@ -29,6 +30,15 @@ func TestOwnPart(t *testing.T) {
 				}
 				least, most = min(least, p.Len()), max(most, p.Len())
 				parts = append(parts, p)
+				s := stretch(pieces, i, of)
+				for piece := range s.All() {
+					if !helped.Add(piece) {
+						t.Fatalf("piece %d of %d is in two stretches of %d", piece, pieces, of)
+					}
+				}
+			}
+			if !helped.Full() {
+				t.Fatalf("%d stretches have %d of %d pieces", of, helped.Len(), pieces)
 			}
 			if !all.Full() {
 				t.Fatalf("%d parts have %d of %d pieces", of, all.Len(), pieces)

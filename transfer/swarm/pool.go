@@ -83,7 +83,7 @@ func (s *Swarm) settle(piece int) {
 	}
 	for _, q := range s.joined {
 		if q.has.Has(piece) {
-			q.dry, q.ownDry = false, false
+			q.dry, q.ownDry, q.stretchDry = false, false, false
 		}
 	}
 }
@@ -91,7 +91,7 @@ func (s *Swarm) settle(piece int) {
 // stir has every source looked at again, after a change that may open pieces to any.
 func (s *Swarm) stir() {
 	for _, q := range s.joined {
-		q.dry, q.ownDry = false, false
+		q.dry, q.ownDry, q.stretchDry = false, false, false
 	}
 }
 
@@ -168,7 +168,7 @@ func (s *Swarm) part(q *source) {
 		}
 	}
 	if s.place.Source == q.id {
-		s.place, s.own, s.blind = Place{}, transfer.Set{}, 0
+		s.place, s.own, s.blind, s.stretch = Place{}, transfer.Set{}, 0, transfer.Set{}
 	}
 	s.stir()
 }

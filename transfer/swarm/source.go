@@ -50,6 +50,8 @@ type source struct {
 	dry    bool // nothing open that it may be asked for, as long as nothing becomes open
 	ownDry bool // and so for what is this fetcher's own part
 
+	stretchDry bool // and its stretch
+
 	heard   time.Duration // when it answered last, or joined
 	gave    time.Duration // when it gave a piece last
 	since   time.Duration // from when on it has owed pieces, one or another, and not answered

@@ -48,6 +48,8 @@ type Swarm struct {
 	place Place
 	own   transfer.Set // what the place makes this fetcher's own part
 	blind int          // pieces of the own part whose hashes are not known yet
+	// Of what is left of the others' parts when they are late this fetcher helps with what is in its stretch of the file.
+	stretch transfer.Set
 }
 
 // New is the plan for a file of which nothing is known or here.
@@ -176,9 +178,10 @@ func (e Place) apply(s *Swarm) {
 	if e.Of < 2 || e.Index < 0 || e.Index >= e.Of {
 		e = Place{}
 	}
-	s.place, s.own, s.blind = e, transfer.NewSet(s.layout.Pieces()), 0
+	s.place, s.own, s.blind, s.stretch = e, transfer.NewSet(s.layout.Pieces()), 0, transfer.NewSet(s.layout.Pieces())
 	if e.Of > 0 {
 		s.own = ownPart(s.layout.Pieces(), e.Index, e.Of)
+		s.stretch = stretch(s.layout.Pieces(), e.Index, e.Of)
 		for p := range s.own.All() {
 			if !s.pieces.known.Has(p) {
 				s.blind++

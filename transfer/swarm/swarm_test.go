@@ -236,14 +236,71 @@ func TestPlace(t *testing.T) {
 	}
 	d.now += 10 * ms
 	d.expect(Got{"a", d.owed("a")[0]}) // others bring what is missing
-	if got := d.on(Got{"b", own[2]}); len(asks(got, "a")) != 1 {
-		t.Errorf("%s: nobody else can bring anything, and the origin is asked for one", show(got))
+	// Nobody brings anything: the origin is asked for what is in the own stretch, and for one piece at a time of the rest.
+	helps := stretch(12, 1, 3)
+	if got := asks(d.on(Got{"b", own[2]}), "a"); len(got) == 0 || !helps.Has(got[0]) {
+		t.Errorf("nobody else can bring anything, and the origin is asked for %v", got)
 	}
 	for d.Left() > 0 {
-		d.serve("a", 10*ms, 1)
-		if d.Left() > 0 && len(d.owed("a")) != 1 {
-			t.Errorf("the origin owes %v beyond the own part", d.owed("a"))
+		beyond := slices.DeleteFunc(d.owed("a"), helps.Has)
+		if len(beyond) > 1 || len(beyond) > 0 && len(d.owed("a")) > 1 {
+			t.Errorf("the origin owes %v beyond the own part and stretch", d.owed("a"))
 		}
+		d.serve("a", 10*ms, 1)
+	}
+}
+
+// TestStretch: with the own part here, the origin is asked for more than one of others' pieces only once most of the others have
+// nothing to bring, and then for those of the own stretch.
+func TestStretch(t *testing.T) {
+	const pieces = 24
+	own, helps := ownPart(pieces, 0, 2), stretch(pieces, 0, 2)
+	var theirs []int
+	for p := range pieces {
+		if !own.Has(p) {
+			theirs = append(theirs, p)
+		}
+	}
+	for name, tc := range map[string]struct {
+		owe  int // of the two others, who have something
+		left int // pieces of the other part that nobody but the origin has
+		want bool
+
+		nothing, missing bool // they have nothing yet; a piece of the own part is not here
+	}{
+		"nobody brings anything":         {0, 10, true, false, false},
+		"one of two does":                {1, 10, true, false, false},
+		"both do":                        {2, 10, false, false, false},
+		"few are left: they are coming":  {1, fewLeft, false, false, false},
+		"nobody has anything to bring":   {0, 10, false, true, false},
+		"the own part is not whole here": {0, 10, false, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := sit(t, pieces, Options{})
+			mine := slices.Collect(own.All())
+			for p := range own.All() {
+				if p != mine[0] || !tc.missing {
+					d.on(Here{p})
+				}
+			}
+			for _, p := range theirs[tc.left+tc.owe:] {
+				d.on(Here{p})
+			}
+			for i, id := range []peer.ID{"b", "c"} {
+				d.on(Joined{Source: id})
+				if tc.nothing {
+					continue
+				}
+				d.on(Has{id, mine[1:2]})
+				if i < tc.owe {
+					d.expect(Has{id, theirs[tc.left+i : tc.left+i+1]}, Ask{id, theirs[tc.left+i]})
+				}
+			}
+			asked := asks(d.on(Joined{"a", true, 0, 2}), "a")
+			if got := len(asked) > 1; got != tc.want || slices.ContainsFunc(asked, func(p int) bool { return !helps.Has(p) }) {
+				t.Errorf("the origin is asked for %v, the own stretch is %v", asked, slices.Collect(helps.All()))
+			}
+		})
 	}
 }
 
