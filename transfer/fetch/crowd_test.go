@@ -36,7 +36,24 @@ type crowd struct {
 	all   int // pieces
 	table *tracker.Table
 	owner *transfertest.Net
-	at    *holding // the owner's file
+	at    *holding              // the owner's file
+	reach func(id peer.ID) bool // whether a source answers at all; nil for all do
+}
+
+// opener opens streams to those that answer, and waits for the others.
+func (c *crowd) opener(as peer.ID) peer.Opener { return reaching{c.As(as), c.reach} }
+
+type reaching struct {
+	peer.Opener
+	answers func(peer.ID) bool
+}
+
+func (r reaching) Open(ctx context.Context, id peer.ID, protocol string, lane int) (peer.Stream, error) {
+	if r.answers != nil && !r.answers(id) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return r.Opener.Open(ctx, id, protocol, lane)
 }
 
 // permit is the grant of a peer.
@@ -201,6 +218,21 @@ func (l *ledger) Bad(id peer.ID, banned bool) {
 	}
 }
 
+// firstGot is a ledger that does something when a source has given something.
+type firstGot struct {
+	*ledger
+	of   peer.ID
+	once sync.Once
+	then func()
+}
+
+func (l *firstGot) Got(id peer.ID, path string, n int64) {
+	l.ledger.Got(id, path, n)
+	if id == l.of {
+		l.once.Do(l.then)
+	}
+}
+
 // some is what came so far.
 func (l *ledger) some() int64 {
 	l.mu.Lock()
@@ -222,7 +254,7 @@ func (c *crowd) fetcher(t *testing.T, as peer.ID, o fetch.Options) *fetch.Fetche
 		o.Patience = 20 * time.Second
 	}
 	o.Sources.Check, o.Sources.Addrs = checkPermit, func() []peer.Addr { return nil }
-	src := fetch.Source{Opener: c.As(as), Peer: transfertest.Source, Share: transfertest.Share, Label: "//owner/share",
+	src := fetch.Source{Opener: c.opener(as), Peer: transfertest.Source, Share: transfertest.Share, Label: "//owner/share",
 		Grant: func(context.Context) ([]byte, error) { return permit(as), nil }}
 	f := fetch.New(t.Context(), src, o)
 	t.Cleanup(f.Close)
@@ -260,6 +292,58 @@ func TestEverybodyGives(t *testing.T) {
 	holds(t, filepath.Join(dst, "f"), c.data)
 	if len(l.got) != 4 || l.sum() != int64(len(c.data)) || len(l.bad) > 0 {
 		t.Errorf("of %d sources %d bytes, bad %v", len(l.got), l.sum(), l.bad)
+	}
+}
+
+// TestAskerIsAsked: who asks this peer for the file is a source as well, though the owner names it to nobody, and so is who
+// comes later.
+func TestAskerIsAsked(t *testing.T) {
+	c := newCrowd(t, 16*mib+5)
+	var asks []tracker.Source
+	for i := range 2 {
+		name := fmt.Sprint("asker", i)
+		c.seed(t, name, c.data, everything)
+		asks = append(asks, tracker.Source{Peer: peerID(name)})
+	}
+	c.table.Drop(c.file.Share, asks[0].Peer)
+	c.table.Drop(c.file.Share, asks[1].Peer)
+	more, dst := make(chan struct{}), t.TempDir()
+	l := &firstGot{ledger: newLedger(), of: asks[0].Peer, then: func() { close(more) }}
+	asked := 0
+	askers := func(f transfer.File) ([]tracker.Source, <-chan struct{}) {
+		if f.ID() != c.file.ID() {
+			t.Errorf("asked for %v", f)
+		}
+		if asked++; asked == 1 {
+			return asks[:1], more
+		}
+		return asks, nil
+	}
+	if err := c.fetch(t, transfertest.Reader, dst, fetch.Options{Progress: l, Sources: fetch.Sources{Askers: askers}}); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, filepath.Join(dst, "f"), c.data)
+	if l.got[asks[0].Peer] == 0 || l.got[asks[1].Peer] == 0 || asked != 2 {
+		t.Errorf("they gave %d and %d bytes, looked at %d times", l.got[asks[0].Peer], l.got[asks[1].Peer], asked)
+	}
+}
+
+// TestDeafSources: those that don't answer keep nobody from one that does.
+func TestDeafSources(t *testing.T) {
+	c := newCrowd(t, 16*mib+5)
+	good := peerID("good")
+	c.seed(t, "good", c.data, everything) // named after those that came later
+	for i := range 8 {
+		c.seed(t, fmt.Sprint("deaf", i), c.data, everything)
+	}
+	c.reach = func(id peer.ID) bool { return id == transfertest.Source || id == good }
+	dst, l := t.TempDir(), newLedger()
+	if err := c.fetch(t, transfertest.Reader, dst, fetch.Options{Progress: l}); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, filepath.Join(dst, "f"), c.data)
+	if l.got[good] == 0 {
+		t.Error("the one that answers gave nothing")
 	}
 }
 

@@ -44,6 +44,7 @@ type Table struct {
 	mu    sync.Mutex
 	files map[transfer.FileID]*swarm
 	uses  uint64
+	more  chan struct{} // closed and made anew when there is one more in files
 }
 
 // swarm is who has pieces of one file.
@@ -66,7 +67,7 @@ type Member struct {
 }
 
 // New makes an empty Table.
-func New() *Table { return &Table{files: make(map[transfer.FileID]*swarm)} }
+func New() *Table { return &Table{files: make(map[transfer.FileID]*swarm), more: make(chan struct{})} }
 
 // Join enters a peer that begins to fetch a file, in place of what it was before.
 func (t *Table) Join(now time.Time, f transfer.File, s Source, gives bool) *Member {
@@ -130,6 +131,23 @@ func (t *Table) Drop(share transfer.ShareID, who peer.ID) {
 	}
 }
 
+// Askers are the peers that fetch a file and give on what they have of it, and a channel that is closed when that may have changed.
+func (t *Table) Askers(f transfer.File) ([]Source, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sw := t.files[f.ID()]
+	if sw == nil {
+		return nil, t.more
+	}
+	var all []Source
+	for _, m := range sw.members {
+		if m.busy && m.gives {
+			all = append(all, m.source)
+		}
+	}
+	return all, sw.changed
+}
+
 // swarm gives the swarm of a file, and forgets another if there are too many. t.mu is held.
 func (t *Table) swarm(f transfer.FileID) *swarm {
 	sw := t.files[f]
@@ -142,6 +160,8 @@ func (t *Table) swarm(f transfer.FileID) *swarm {
 		}
 		sw = &swarm{changed: make(chan struct{})}
 		t.files[f] = sw
+		close(t.more)
+		t.more = make(chan struct{})
 	}
 	t.uses++
 	sw.used = t.uses

@@ -189,6 +189,24 @@ func TestGivers(t *testing.T) {
 	}
 }
 
+// TestAskers: who fetches and gives is one to ask, until it ends; who only takes or has all does not ask.
+func TestAskers(t *testing.T) {
+	table := tracker.New()
+	_, first := table.Askers(movie)
+	m := table.Join(start, movie, source("a"), true)
+	table.Join(start, movie, source("b"), false)
+	table.Add(start, movie, source("c"))
+	table.Join(start, other, source("d"), true)
+	all, then := table.Askers(movie)
+	if len(all) != 1 || all[0].Peer != "a" || !closed(first) || closed(then) {
+		t.Errorf("%v ask, told %v, and before anything happened %v", all, closed(first), closed(then))
+	}
+	m.Leave(start)
+	if all, _ := table.Askers(movie); len(all) != 0 || !closed(then) {
+		t.Errorf("%v ask after it left, told %v", all, closed(then))
+	}
+}
+
 func closed(c <-chan struct{}) bool {
 	select {
 	case <-c:

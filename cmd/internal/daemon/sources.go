@@ -49,8 +49,9 @@ func (d *daemon) fetch(ctx context.Context, at place, limit int64, o fetch.Optio
 		Check: func(sealed []byte, holder peer.ID) (time.Time, error) {
 			return shareserve.CheckSource(sealed, holder, owner, id, time.Now())
 		},
-		Meet: d.meet,
-		Find: d.seek,
+		Meet:   d.meet,
+		Find:   d.seek,
+		Askers: d.table.Askers,
 	}
 	if d.cfg.Give {
 		o.Sources.Addrs = d.host.Addrs

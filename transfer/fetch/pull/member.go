@@ -24,6 +24,13 @@ const (
 	maxNews   = 256 << 10   // the longest message of a source, in bytes
 )
 
+// Sources are reached a few at a time, since each costs both sides a handshake: where very many begin at once, those would keep
+// the processor from the first bytes. Where none of the few answers, there is one more each time that reachTime is over.
+const (
+	reachAtOnce = 3
+	reachTime   = 100 * time.Millisecond
+)
+
 // A file is on its way for this long before sources are looked for that nobody named, and then only while no more than these were
 // named: to look costs every peer on the way to them something.
 const (
@@ -78,6 +85,9 @@ func (l *Pull) ownersNews(n *transferpb.SwarmNews) error {
 		first := l.topic == nil
 		l.topic = serve.Topic(n.Secret)
 		l.mu.Unlock()
+		if l.Askers != nil && first {
+			l.tasks.Go(l.heed)
+		}
 		if find := l.Find; find != nil && first {
 			l.tasks.Go(func() { l.seek(func() { find(l.ctx, n.Secret, func(id peer.ID) { l.meet(id, nil) }) }) })
 		}
@@ -89,6 +99,24 @@ func (l *Pull) ownersNews(n *transferpb.SwarmNews) error {
 	l.ask(0, 0)
 	l.others(n)
 	return nil
+}
+
+// heed meets those who ask this peer for the file: they are connected already, and the owner, who leaves them time for that,
+// names them only later.
+func (l *Pull) heed() {
+	for {
+		all, changed := l.Askers(l.File)
+		for _, s := range all {
+			l.meet(s.Peer, s.Addrs)
+		}
+		select {
+		case <-changed:
+		case <-l.done:
+			return
+		case <-l.ctx.Done():
+			return
+		}
+	}
 }
 
 // seek looks for sources once, when it is time.
@@ -178,7 +206,13 @@ func (m *member) once() error {
 	topic := l.topic
 	m.stop = stop
 	l.mu.Unlock()
+	reached := l.reach(ctx)
+	if l.over() {
+		reached()
+		return nil
+	}
 	c, err := l.join(ctx, m.id, topic)
+	reached()
 	if err != nil {
 		return err
 	}
@@ -192,6 +226,27 @@ func (m *member) once() error {
 	defer l.left(m.id)
 	l.apply(swarm.Joined{Source: m.id})
 	return c.hear(lanes.Context(), func(n *transferpb.SwarmNews) error { return m.news(n) })
+}
+
+// reach waits for this peer's turn to reach a source. What it gives is called when the source was.
+func (l *Pull) reach(ctx context.Context) (reached func()) {
+	nothing := func() {}
+	select {
+	case l.next <- struct{}{}: // one waits for a place, the others for that
+		defer func() { <-l.next }()
+	case <-l.done:
+		return nothing
+	case <-ctx.Done():
+		return nothing
+	}
+	select {
+	case l.reaching <- struct{}{}:
+		return func() { <-l.reaching }
+	case <-time.After(reachTime):
+	case <-l.done:
+	case <-ctx.Done():
+	}
+	return nothing
 }
 
 // left tells the swarm that a source can't be asked any more, and calls off what was asked of it.

@@ -71,14 +71,16 @@ type Config struct {
 // Pull is one large file on its way.
 type Pull struct {
 	Config
-	begun   time.Time
-	ctx     context.Context
-	cancel  context.CancelFunc
-	tasks   sync.WaitGroup
-	done    chan struct{} // closed when every piece is here, or err is set
-	ticked  chan struct{} // holds a token when the next tick may be another
-	asking  sync.Once
-	shelved []byte // a piece of FromShelf
+	begun    time.Time
+	ctx      context.Context
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
+	done     chan struct{} // closed when every piece is here, or err is set
+	ticked   chan struct{} // holds a token when the next tick may be another
+	asking   sync.Once
+	reaching chan struct{} // has a token for each source that is being reached
+	next     chan struct{} // and for the one whose turn is next
+	shelved  []byte        // a piece of FromShelf
 
 	mu      sync.Mutex
 	swarm   *swarm.Swarm
@@ -112,7 +114,7 @@ func (l *Pull) ask(index, of int) {
 func Start(ctx context.Context, c Config) *Pull {
 	c.Plan.Seed = uint64(time.Now().UnixNano())
 	l := &Pull{
-		Config: c, begun: time.Now(), done: make(chan struct{}), ticked: make(chan struct{}, 1),
+		Config: c, begun: time.Now(), done: make(chan struct{}), reaching: make(chan struct{}, reachAtOnce), next: make(chan struct{}, 1), ticked: make(chan struct{}, 1),
 		swarm: swarm.New(c.Layout, c.Plan), hashes: make(map[int]transfer.Hash), jobs: make(map[request]*pieceJob),
 		arrived: transfer.NewSet(c.Layout.Pieces()), writing: make(map[int]*pieceJob), members: make(map[peer.ID]*member),
 	}

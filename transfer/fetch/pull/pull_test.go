@@ -184,3 +184,39 @@ func TestSeek(t *testing.T) {
 		}
 	})
 }
+
+// TestReach: a few sources are reached at once, one more when one of them was or none was for a while, and none for a file that
+// is here.
+func TestReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &Pull{reaching: make(chan struct{}, reachAtOnce), next: make(chan struct{}, 1), done: make(chan struct{})}
+		began := time.Now()
+		type turn struct {
+			at      time.Duration
+			reached func()
+		}
+		turns := make(chan turn, reachAtOnce+4)
+		for range cap(turns) {
+			go func() {
+				reached := l.reach(t.Context())
+				turns <- turn{time.Since(began), reached}
+			}()
+		}
+		first := (<-turns).reached
+		for range reachAtOnce - 1 {
+			if at := (<-turns).at; at != 0 {
+				t.Errorf("one of the first began after %v", at)
+			}
+		}
+		time.AfterFunc(reachTime/2, first)
+		for i, want := range []time.Duration{reachTime / 2, 3 * reachTime / 2, 5 * reachTime / 2} {
+			if at := (<-turns).at; at != want {
+				t.Errorf("number %d more began after %v, want %v", i+1, at, want)
+			}
+		}
+		close(l.done)
+		if at := (<-turns).at; at != 5*reachTime/2 || len(l.reaching) != reachAtOnce {
+			t.Errorf("the last was let go after %v, %d are being reached", at, len(l.reaching))
+		}
+	})
+}

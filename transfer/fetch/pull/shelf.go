@@ -7,6 +7,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/tracker"
 )
 
 // Sources is what it takes to have sources besides the owner. The zero Sources has none.
@@ -18,6 +19,9 @@ type Sources struct {
 	Meet func(id peer.ID, addrs []peer.Addr)
 	// Find gives sources of the share that nobody named, once the secret of its topics is known; may be nil.
 	Find func(ctx context.Context, secret []byte, found func(peer.ID))
+	// Askers gives those who fetch a file from this peer themselves and give it on, and a channel that is closed when that may
+	// have changed; may be nil.
+	Askers func(f transfer.File) ([]tracker.Source, <-chan struct{})
 	// Addrs is where this peer may be reached itself; nil if it gives nothing on.
 	Addrs func() []peer.Addr
 }
