@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"slices"
 	"time"
 
 	"github.com/peerd/peerd/share"
@@ -14,6 +15,7 @@ import (
 type echo struct {
 	running int  // changes that the owner has not answered yet
 	blind   bool // when one of them began, nobody told of changes
+	unsure  bool // of one that was made it is not known whether the watch tells of it
 	due     []expected
 	missed  []remote.Event // while some ran
 	until   time.Time
@@ -77,19 +79,42 @@ func (f *FS) doneLocked(pt *point, path string, x expected) {
 		return
 	}
 	e.running = max(e.running-1, 0)
-	if x.kind != 0 && pt.epoch != 0 && !e.blind {
+	told := pt.epoch != 0 && !e.blind
+	if x.kind != 0 && told {
 		e.due, e.until = append(e.due, x), time.Now().Add(echoPatience)
 	}
+	e.unsure = e.unsure || x.kind != 0 && !told
 	if e.running > 0 {
 		return
 	}
-	missed := e.missed
-	if e.missed, e.blind = nil, false; len(e.due) == 0 {
+	missed, unsure := e.missed, e.unsure
+	if e.missed, e.blind, e.unsure = nil, false, false; len(e.due) == 0 {
 		delete(pt.echoes, path)
 	}
 	for _, ev := range missed {
-		f.eventLocked(pt, ev)
+		if unsure { // nobody can tell whether it was before what was changed here
+			f.unclearLocked(pt, ev)
+		} else {
+			f.eventLocked(pt, ev, nil)
+		}
 	}
+}
+
+// heardLocked reports whether an event tells of a path what this peer has changed there, and what is known therefore.
+func (pt *point) heardLocked(path string, ev remote.Event) bool {
+	e := pt.echoes[path]
+	if e == nil {
+		return false
+	}
+	i := slices.IndexFunc(e.due, func(x expected) bool { return x.is(ev) })
+	if i < 0 {
+		return false
+	}
+	e.missed = nil // it was before
+	if e.due = e.due[i+1:]; len(e.due) == 0 && e.running == 0 {
+		delete(pt.echoes, path)
+	}
+	return true
 }
 
 // olderLocked reports whether an event tells of a path what is not true any more.
@@ -104,14 +129,6 @@ func (f *FS) olderLocked(pt *point, path string, ev remote.Event) bool {
 	case time.Now().After(e.until):
 		f.deafLocked(pt, path)
 		return false
-	}
-	for i, x := range e.due {
-		if x.is(ev) {
-			if e.due = e.due[i+1:]; len(e.due) == 0 {
-				delete(pt.echoes, path)
-			}
-			break
-		}
 	}
 	return true
 }
@@ -129,6 +146,14 @@ func (f *FS) deafLocked(pt *point, path string) {
 			}
 			f.tellName(n, parent, p.Base())
 		}
+	}
+}
+
+// unclearLocked has what an event tells of asked for anew.
+func (f *FS) unclearLocked(pt *point, ev remote.Event) {
+	f.deafLocked(pt, ev.Entry.Path.String())
+	if ev.Kind == watch.Moved {
+		f.deafLocked(pt, ev.From.String())
 	}
 }
 

@@ -90,7 +90,7 @@ func (f *FS) guide(pt *point, g *guide) {
 				slow.Reset(metaPatience)
 			}
 			f.listerLocked(at.place, at.lister, l.Entries, at.epoch, located(f.base, "list", at.String(), l.Err))
-			if l.Err != nil {
+			if l.Err != nil || at.astray {
 				g.walk.Failed(at.n)
 			}
 			f.moreLocked(pt, g.walk)

@@ -140,6 +140,7 @@ type lister struct {
 	missed []remote.Event  // what was told of the folder meanwhile
 	own    map[string]bool // what was changed here meanwhile
 	ahead  bool            // nobody asked for it when it began
+	astray bool            // the folder went elsewhere meanwhile: what its old path has is not its own
 	walk   *ahead.Walk     // that it belongs to, or nil
 }
 
@@ -171,6 +172,13 @@ func (f *FS) list(ctx context.Context, p place) error {
 		f.mu.Unlock()
 		select {
 		case <-l.done:
+			if l.astray {
+				var err error
+				if p, err = f.whereNow(ctx, "list", p); err != nil {
+					return err
+				}
+				continue
+			}
 			if l.err != nil && l.ahead {
 				continue
 			}
@@ -224,9 +232,12 @@ func (f *FS) lister(p place, l *lister) {
 
 // listerLocked takes in what a lister got under a watch.
 func (f *FS) listerLocked(p place, l *lister, es []share.Entry, epoch uint32, err error) {
-	l.err = err
 	p.n.Folder().Listing = nil
-	close(l.done)
+	defer close(l.done)
+	if l.astray = l.astray || peer.KindOf(err) == peer.NotFound && p.pt.leavingLocked(p.path) != nil; l.astray {
+		return
+	}
+	l.err = err
 	switch {
 	case l.err == nil:
 		for path := range p.pt.echoes {
@@ -236,7 +247,7 @@ func (f *FS) listerLocked(p place, l *lister, es []share.Entry, epoch uint32, er
 		}
 		f.listedLocked(p, es, epoch, l.own)
 		for _, ev := range l.missed {
-			f.eventLocked(p.pt, ev)
+			f.eventLocked(p.pt, ev, func(at share.Path) bool { return at.Dir() == p.path && l.own[at.Base()] })
 		}
 		if l.walk != nil {
 			f.onLocked(p.pt, l.walk, p.n, len(es))

@@ -114,6 +114,9 @@ func (f *FS) lookup(ctx context.Context, p place, name string) (*tree.Node, erro
 		if err == nil {
 			return n, nil
 		}
+		if now, e := f.whereNow(ctx, "look up", p); e == nil && now.path != p.path {
+			return f.lookup(ctx, now, name)
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

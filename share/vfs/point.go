@@ -36,6 +36,7 @@ type point struct {
 	applied  uint64 // events
 	echoes   map[string]*echo
 	asks     map[string]*asking // what is asked of the owner just now
+	leaving  []*leaving         // what the owner is asked to have elsewhere
 	walks    ahead.Walks
 	guides   map[*ahead.Walk]*guide
 	wake     chan struct{} // has the watch tried again

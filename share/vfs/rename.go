@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,6 +150,9 @@ func (f *FS) renameThere(ctx context.Context, rn *renaming) error {
 		return err
 	}
 	f.mu.Lock()
+	gone := &leaving{rn.at, make(chan struct{})}
+	pt.leaving = append(pt.leaving, gone)
+	defer f.left(pt, gone)
 	toBase := change.Base{}
 	if rn.targetWasKnown {
 		toBase.Version = rn.target.Version
@@ -243,6 +247,7 @@ func (f *FS) movedHereLocked(rn *renaming, e share.Entry) {
 	}
 	if n.Dir { // of what others did below it meanwhile the watch told under the old name
 		f.doubtLocked(n)
+		pt.askAgainLocked(rn.at, rn.toAt)
 	}
 	f.renamedLocked(pt, rn.at.String(), rn.toAt.String())
 	f.tellName(nil, rn.from.n, rn.name)
@@ -252,9 +257,64 @@ func (f *FS) movedHereLocked(rn *renaming, e share.Entry) {
 	f.doneLocked(pt, rn.toAt.String(), x)
 }
 
-// doubtLocked says that what is known below a folder is to be asked for again.
+// askAgainLocked says that answers about what is below some paths may be about what was there before.
+func (pt *point) askAgainLocked(paths ...share.Path) {
+	for at, a := range pt.asks {
+		for _, p := range paths {
+			a.stale = a.stale || strings.HasPrefix(at, p.String()+"/")
+		}
+	}
+}
+
+// leaving is something that the owner is asked to have elsewhere: until it has answered, what is at the path is not known.
+type leaving struct {
+	path share.Path
+	over chan struct{} // closed when it is
+}
+
+// leavingLocked gives what is closed when something at a path, or a folder above it, has left; nil if nothing leaves.
+func (pt *point) leavingLocked(p share.Path) <-chan struct{} {
+	for _, l := range pt.leaving {
+		if _, below := p.Below(l.path); below {
+			return l.over
+		}
+	}
+	return nil
+}
+
+func (f *FS) left(pt *point, l *leaving) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	pt.leaving = slices.DeleteFunc(pt.leaving, func(x *leaving) bool { return x == l })
+	close(l.over)
+}
+
+// whereNow gives the place of a node whose owner had nothing at its path, when what leaves that path has left.
+func (f *FS) whereNow(ctx context.Context, op string, p place) (place, error) {
+	for {
+		f.mu.Lock()
+		leaving := p.pt.leavingLocked(p.path)
+		now, err := f.placeLocked(p.n)
+		f.mu.Unlock()
+		if leaving == nil {
+			return now, err
+		}
+		select {
+		case <-leaving:
+		case <-f.base.Done():
+			return p, fail(op, p.String(), ErrClosed)
+		case <-ctx.Done():
+			return p, located(ctx, op, p.String(), ctx.Err())
+		}
+	}
+}
+
+// doubtLocked says that what is known below a folder is to be asked for again, and so is what is being asked.
 func (f *FS) doubtLocked(n *tree.Node) {
 	n.Folder().Epoch, n.Folder().Seen = 0, 0
+	if l, ok := n.Folder().Listing.(*lister); ok {
+		l.astray = true
+	}
 	for _, c := range n.Folder().Children() {
 		c.Epoch = 0
 		if c.Dir {

@@ -99,7 +99,7 @@ func (f *FS) follow(ctx context.Context, pt *point, r Remote) error {
 		if ev.Kind == 0 {
 			f.liveLocked(pt, after)
 		} else {
-			f.eventLocked(pt, ev)
+			f.eventLocked(pt, ev, nil)
 		}
 		pt.cursor = ev.After
 		f.mu.Unlock()
@@ -158,18 +158,23 @@ func (f *FS) listAgain(pt *point) {
 	}
 }
 
-// eventLocked takes in a change that the owner tells of.
-func (f *FS) eventLocked(pt *point, ev remote.Event) {
+// eventLocked takes in a change that the owner tells of, but for paths that are known to be otherwise since: own tells of such, or is nil.
+func (f *FS) eventLocked(pt *point, ev remote.Event, own func(share.Path) bool) {
 	pt.applied++
-	path := ev.Entry.Path
+	path, moved := ev.Entry.Path, ev.Kind == watch.Moved
 	if path.IsRoot() {
 		return
 	}
-	older := f.olderLocked(pt, path.String(), ev)
-	if ev.Kind == watch.Moved {
-		older = f.olderLocked(pt, ev.From.String(), ev) || older
+	heard := pt.heardLocked(path.String(), ev)
+	if moved { // of two paths, and both are known then
+		heard = pt.heardLocked(ev.From.String(), ev) || heard
 	}
-	if older {
+	if heard {
+		return
+	}
+	older := func(at share.Path) bool { return own != nil && own(at) || f.olderLocked(pt, at.String(), ev) }
+	known, fromKnown := older(path), moved && older(ev.From)
+	if known && (!moved || fromKnown) {
 		return
 	}
 	now := time.Now()
@@ -178,22 +183,27 @@ func (f *FS) eventLocked(pt *point, ev remote.Event) {
 		parent = nil
 	}
 	missLocked(parent, ev)
-	if ev.Kind == watch.Moved {
+	if moved {
 		missLocked(pt.find(ev.From.Dir()), ev)
 	}
-	switch ev.Kind {
-	case watch.Created, watch.Changed:
-		if parent != nil {
-			f.sawLocked(pt, parent, ev.Entry, false, now)
-		}
-	case watch.Removed:
-		if parent != nil {
-			f.unknownLocked(parent, path.Base())
-			f.lostLocked(parent.Child(path.Base()))
-		}
-	case watch.Moved:
+	switch {
+	case moved && !known && !fromKnown:
 		f.unknownLocked(pt.find(ev.From.Dir()), ev.From.Base())
 		f.movedLocked(pt, ev.From, parent, ev.Entry, now)
+	case moved && known:
+		f.removedLocked(pt.find(ev.From.Dir()), ev.From.Base())
+	case ev.Kind == watch.Removed:
+		f.removedLocked(parent, path.Base())
+	case parent != nil:
+		f.sawLocked(pt, parent, ev.Entry, false, now)
+	}
+}
+
+// removedLocked takes in that the owner has nothing of a name in a folder any more.
+func (f *FS) removedLocked(parent *tree.Node, name string) {
+	if parent != nil && parent.Dir {
+		f.unknownLocked(parent, name)
+		f.lostLocked(parent.Child(name))
 	}
 }
 
@@ -277,6 +287,9 @@ func (f *FS) dropLocked(n *tree.Node) {
 // movedLocked takes in that the owner has something elsewhere.
 func (f *FS) movedLocked(pt *point, from share.Path, parent *tree.Node, e share.Entry, now time.Time) {
 	n := pt.find(from)
+	if n != nil && !n.Dir && !n.Known { // what was written here since is not what the owner had there
+		n = nil
+	}
 	switch {
 	case n == nil && parent != nil:
 		if t := parent.Child(e.Name()); t != nil && t.Dir == (e.Kind == share.Dir) && t.Known && (t.Dir || t.Version == e.Version) {
@@ -305,6 +318,10 @@ func (f *FS) movedLocked(pt *point, from share.Path, parent *tree.Node, e share.
 	}
 	f.factsLocked(n, e, n.Size == e.Size && n.ModTime == e.ModTime.UnixNano(), now)
 	n.Epoch = pt.epoch
+	if n.Dir {
+		f.doubtLocked(n)
+		pt.askAgainLocked(from, e.Path)
+	}
 	f.renamedLocked(pt, from.String(), e.Path.String())
 	f.tellName(nil, was, name)
 	f.tellName(n, parent, e.Name())

@@ -76,6 +76,7 @@ func (r *remoteShare) Stat(ctx context.Context, p share.Path) (share.Entry, erro
 	if err := r.call(ctx, "stat", p, share.Read); err != nil {
 		return share.Entry{}, err
 	}
+	defer r.answer("stat", p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.files[p.String()] == nil {
@@ -98,6 +99,7 @@ func (r *remoteShare) List(ctx context.Context, p share.Path) iter.Seq2[share.En
 			es = r.childrenLocked(p.String())
 		}
 		r.mu.Unlock()
+		r.answer("list", p)
 		if f == nil || !f.dir {
 			yield(share.Entry{}, r.fail("list", p, peer.NotFound, "no such folder"))
 			return
@@ -298,6 +300,11 @@ func (r *remoteShare) Move(ctx context.Context, from, to share.Path, base, toBas
 	if err := r.call(ctx, "move", from, share.Full); err != nil {
 		return remote.Changed{}, err
 	}
+	defer r.answer("move", from)
+	return r.move(from, to, base, toBase)
+}
+
+func (r *remoteShare) move(from, to share.Path, base, toBase change.Base) (remote.Changed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f, target := r.files[from.String()], r.files[to.String()]

@@ -32,6 +32,7 @@ type Share struct {
 	last    uint64 // version that was given last
 	calls   map[string]int
 	refuse  func(verb, path string) error
+	answers func(verb, path string)
 	forget  bool // old versions can't be read on
 	unwatch bool
 	space   vfs.Space
@@ -81,6 +82,22 @@ func (s *Share) Refuse(f func(verb, path string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuse = f
+}
+
+// Answers has f run when the owner has done what a call asked for, and has not said so yet: a "move", "list" or "stat". nil has nothing run.
+func (s *Share) Answers(f func(verb, path string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers = f
+}
+
+func (s *Share) answer(verb string, p share.Path) {
+	s.mu.Lock()
+	f := s.answers
+	s.mu.Unlock()
+	if f != nil {
+		f(verb, p.String())
+	}
 }
 
 // Forgetful makes readers of a version that is no more fail as peer.Conflict.
