@@ -95,7 +95,7 @@ func (f *FS) doneLocked(pt *point, path string, x expected) {
 		if unsure { // nobody can tell whether it was before what was changed here
 			f.unclearLocked(pt, ev)
 		} else {
-			f.eventLocked(pt, ev, nil)
+			f.eventLocked(pt, ev, func(at share.Path) bool { return at.String() != path }) // there it was taken in when it came
 		}
 	}
 }
@@ -135,7 +135,11 @@ func (f *FS) olderLocked(pt *point, path string, ev remote.Event) bool {
 
 // deafLocked gives up an echo that did not come. What is at the path is asked for anew, by those who follow as well.
 func (f *FS) deafLocked(pt *point, path string) {
-	delete(pt.echoes, path)
+	if e := pt.echoes[path]; e != nil && e.running > 0 {
+		e.unsure = true
+	} else {
+		delete(pt.echoes, path)
+	}
 	if p, err := share.SplitPath(path); err == nil {
 		if parent := pt.find(p.Dir()); parent != nil && parent.Dir {
 			parent.Folder().Epoch, parent.Folder().Seen = 0, 0

@@ -140,7 +140,7 @@ type lister struct {
 	missed []remote.Event  // what was told of the folder meanwhile
 	own    map[string]bool // what was changed here meanwhile
 	ahead  bool            // nobody asked for it when it began
-	astray bool            // the folder went elsewhere meanwhile: what its old path has is not its own
+	astray bool            // the folder went elsewhere meanwhile, or is about to: what its path has may not be its own
 	walk   *ahead.Walk     // that it belongs to, or nil
 }
 
@@ -234,7 +234,7 @@ func (f *FS) lister(p place, l *lister) {
 func (f *FS) listerLocked(p place, l *lister, es []share.Entry, epoch uint32, err error) {
 	p.n.Folder().Listing = nil
 	defer close(l.done)
-	if l.astray = l.astray || peer.KindOf(err) == peer.NotFound && p.pt.leavingLocked(p.path) != nil; l.astray {
+	if l.astray = l.astray || (err == nil || peer.KindOf(err) == peer.NotFound) && p.pt.leavingLocked(p.path) != nil; l.astray {
 		return
 	}
 	l.err = err
@@ -247,7 +247,7 @@ func (f *FS) listerLocked(p place, l *lister, es []share.Entry, epoch uint32, er
 		}
 		f.listedLocked(p, es, epoch, l.own)
 		for _, ev := range l.missed {
-			f.eventLocked(p.pt, ev, func(at share.Path) bool { return at.Dir() == p.path && l.own[at.Base()] })
+			f.eventLocked(p.pt, ev, func(at share.Path) bool { return at.Dir() != p.path || l.own[at.Base()] })
 		}
 		if l.walk != nil {
 			f.onLocked(p.pt, l.walk, p.n, len(es))

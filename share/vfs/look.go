@@ -111,10 +111,10 @@ func (f *FS) lookup(ctx context.Context, p place, name string) (*tree.Node, erro
 		err = f.list(ctx, p)
 	default:
 		n, err = f.ask(ctx, p.pt, r, path)
-		if err == nil {
+		if err == nil && f.child(p.n, n) {
 			return n, nil
 		}
-		if now, e := f.whereNow(ctx, "look up", p); e == nil && now.path != p.path {
+		if now, went := f.went(ctx, "look up", p, err); went {
 			return f.lookup(ctx, now, name)
 		}
 	}
@@ -129,10 +129,17 @@ func (f *FS) lookup(ctx context.Context, p place, name string) (*tree.Node, erro
 	return nil, err
 }
 
+// child reports whether a node is in a folder.
+func (f *FS) child(folder, n *tree.Node) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return n.Parent() == folder
+}
+
 // asking is a question about a path that waits for its answer.
 type asking struct {
 	count int
-	stale bool // the path was changed here meanwhile
+	stale bool // the path was changed here meanwhile, or is another's now
 }
 
 // stat asks the owner about one path. stale says that the answer may be older than what is known.
@@ -180,7 +187,7 @@ func (f *FS) ask(ctx context.Context, pt *point, r Remote, path share.Path) (*tr
 		return nil, notFound("stat", pt.label()+"/"+path.String())
 	}
 	if err != nil {
-		if peer.KindOf(err) == peer.NotFound {
+		if peer.KindOf(err) == peer.NotFound && pt.leavingLocked(path) == nil {
 			f.lostLocked(parent.Child(path.Base()))
 			if n := parent.Child(path.Base()); n != nil { // written here
 				return n, nil
@@ -247,6 +254,9 @@ func (f *FS) Attr(ctx context.Context, ino Ino) (Attr, error) {
 		f.mu.Unlock()
 		if ask {
 			if _, err := f.ask(ctx, p.pt, r, p.path); err != nil && !known(err) {
+				if _, went := f.went(ctx, "stat", p, err); went {
+					return f.Attr(ctx, ino)
+				}
 				return Attr{}, err
 			}
 		}

@@ -247,6 +247,7 @@ func (f *FS) movedHereLocked(rn *renaming, e share.Entry) {
 	}
 	if n.Dir { // of what others did below it meanwhile the watch told under the old name
 		f.doubtLocked(n)
+		f.strayLocked(n, now)
 		pt.askAgainLocked(rn.at, rn.toAt)
 	}
 	f.renamedLocked(pt, rn.at.String(), rn.toAt.String())
@@ -289,7 +290,7 @@ func (f *FS) left(pt *point, l *leaving) {
 	close(l.over)
 }
 
-// whereNow gives the place of a node whose owner had nothing at its path, when what leaves that path has left.
+// whereNow gives the place of a node, when what leaves the path that it had has left.
 func (f *FS) whereNow(ctx context.Context, op string, p place) (place, error) {
 	for {
 		f.mu.Lock()
@@ -309,16 +310,38 @@ func (f *FS) whereNow(ctx context.Context, op string, p place) (place, error) {
 	}
 }
 
-// doubtLocked says that what is known below a folder is to be asked for again, and so is what is being asked.
+// went reports whether what the owner said about a path, with or without an error, is not about the node that had it, and gives the
+// place where that is.
+func (f *FS) went(ctx context.Context, op string, p place, said error) (place, bool) {
+	if said != nil && peer.KindOf(said) != peer.NotFound {
+		return p, false
+	}
+	now, err := f.whereNow(ctx, op, p)
+	return now, err == nil && now.path != p.path
+}
+
+// doubtLocked says that what is known below a folder is to be asked for again.
 func (f *FS) doubtLocked(n *tree.Node) {
 	n.Folder().Epoch, n.Folder().Seen = 0, 0
-	if l, ok := n.Folder().Listing.(*lister); ok {
-		l.astray = true
-	}
 	for _, c := range n.Folder().Children() {
 		c.Epoch = 0
 		if c.Dir {
 			f.doubtLocked(c)
 		}
+	}
+}
+
+// strayLocked says that a folder is elsewhere now. What is just being listed at and below its old path says nothing of it, nor may what
+// was listed since a moment before.
+func (f *FS) strayLocked(n *tree.Node, since time.Time) {
+	fo := n.Folder()
+	if l, ok := fo.Listing.(*lister); ok {
+		l.astray = true
+	}
+	if fo.Seen > since.UnixNano() {
+		fo.Epoch, fo.Seen = 0, 0
+	}
+	for _, c := range n.Folders() {
+		f.strayLocked(c, since)
 	}
 }

@@ -1,6 +1,9 @@
 package vfs_test
 
 import (
+	"errors"
+	"os"
+	"path"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -8,6 +11,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share/vfs"
+	"github.com/peerd/peerd/share/vfs/vfstest"
 )
 
 // TestListedWhileItMoves: what is asked of a folder under a path that it leaves meanwhile says nothing of it, whoever moves it.
@@ -62,12 +66,7 @@ func TestAskedWhileItMoves(t *testing.T) {
 			in(t, func(x *fixture) {
 				x.prepare()
 				e := mustWalk(x, "e").Ino
-				answer, moved := make(chan struct{}), make(chan error, 1)
-				x.share.Answers(func(verb, _ string) {
-					if verb == "move" {
-						<-answer
-					}
-				})
+				answer, moved := x.late("move", "e"), make(chan error, 1)
 				go func() { moved <- x.Rename("e", "f") }()
 				synctest.Wait()
 				asked := make(chan error, 1)
@@ -87,6 +86,24 @@ func TestAskedWhileItMoves(t *testing.T) {
 			})
 		})
 	}
+	t.Run("listed, and another is in its place", func(t *testing.T) {
+		in(t, func(x *fixture) {
+			x.prepare()
+			e := mustWalk(x, "e").Ino
+			answer, moved := x.late("move", "e"), make(chan error, 1)
+			go func() { moved <- x.Rename("e", "f") }()
+			synctest.Wait()
+			x.share.Write("e/other", nil)
+			listed := make(chan []vfs.Entry, 1)
+			go func() { es, _ := x.FS.List(x.Ctx, e); listed <- es }()
+			synctest.Wait()
+			close(answer)
+			x.ok(<-moved)
+			if es := <-listed; len(es) != 1 || es[0].Name != "c" {
+				x.Errorf("%+v", es)
+			}
+		})
+	})
 	t.Run("behind the answer", func(t *testing.T) {
 		in(t, func(x *fixture) {
 			x.prepare()
@@ -153,10 +170,7 @@ func TestToldWhileItChanges(t *testing.T) {
 	t.Run("another goes to its path", func(t *testing.T) {
 		in(t, func(x *fixture) {
 			x.prepare()
-			owner := x.hold("touch", "a")
-			set := make(chan error, 1)
-			go func() { set <- x.SetTime("a", time.Now()) }()
-			synctest.Wait()
+			owner, set := x.touching("a")
 			x.share.Rename("d/b", "a")
 			synctest.Wait()
 			close(owner)
@@ -170,10 +184,7 @@ func TestToldWhileItChanges(t *testing.T) {
 	t.Run("it leaves its path", func(t *testing.T) {
 		in(t, func(x *fixture) {
 			x.prepare()
-			owner := x.hold("touch", "a")
-			set := make(chan error, 1)
-			go func() { set <- x.SetTime("a", time.Now()) }()
-			synctest.Wait()
+			owner, set := x.touching("a")
 			x.share.Rename("a", "d/a")
 			x.share.Write("a", []byte("another"))
 			synctest.Wait()
@@ -189,12 +200,7 @@ func TestToldWhileItChanges(t *testing.T) {
 			x.prepare()
 			x.share.Write("c", []byte("moves"))
 			synctest.Wait()
-			answer := make(chan struct{})
-			x.share.Answers(func(verb, path string) {
-				if verb == "list" && path == "" {
-					<-answer
-				}
-			})
+			answer := x.late("list", "")
 			x.share.Miss() // so that it is listed again
 			time.Sleep(time.Second)
 			x.share.Rename("c", "a")
@@ -207,6 +213,162 @@ func TestToldWhileItChanges(t *testing.T) {
 			x.here("a", "written")
 			_, err := x.Stat("c")
 			x.is(err, peer.NotFound)
+		})
+	})
+	t.Run("then it changes where it went", func(t *testing.T) {
+		for name, change := range map[string]func(x *fixture){
+			"written": func(x *fixture) { x.share.Write("d/a", []byte("version two")) },
+			"removed": func(x *fixture) { x.share.Remove("d/a") },
+		} {
+			t.Run(name, func(t *testing.T) {
+				in(t, func(x *fixture) {
+					x.prepare()
+					owner, set := x.touching("a")
+					x.share.Rename("a", "d/a")
+					x.share.Write("a", []byte("another")) // so that it goes well
+					change(x)
+					synctest.Wait()
+					close(owner)
+					x.ok(<-set)
+					synctest.Wait()
+					if now, there := x.share.Read("d/a"); there {
+						x.here("d/a", string(now))
+					} else {
+						x.gone("d/a")
+					}
+				})
+			})
+		}
+	})
+	t.Run("then it changes where it went from a folder that is listed", func(t *testing.T) {
+		in(t, func(x *fixture) {
+			x.share.Write("g/x", []byte("one"))
+			x.share.Write("g/y", []byte("two"))
+			x.prepare()
+			answer, listed := x.late("list", "g"), make(chan error, 1)
+			go func() { _, err := x.List("g"); listed <- err }()
+			synctest.Wait()
+			x.share.Rename("g/x", "d/x")
+			x.share.Write("d/x", []byte("version two"))
+			x.share.Rename("g/y", "d/y")
+			x.share.Remove("d/y")
+			synctest.Wait()
+			close(answer)
+			x.ok(<-listed)
+			synctest.Wait()
+			x.here("d/x", "version two")
+			x.gone("d/y")
+			x.gone("g/x")
+		})
+	})
+	t.Run("an open one goes to its path", func(t *testing.T) {
+		in(t, func(x *fixture) {
+			x.prepare()
+			h := x.open("d/b", os.O_RDWR)
+			owner, set := x.touching("a")
+			x.share.Rename("d/b", "a")
+			synctest.Wait()
+			close(owner)
+			x.ok(<-set)
+			_, err := h.Write([]byte("IN"))
+			x.ok(errors.Join(err, h.Close()))
+			time.Sleep(time.Minute)
+			if p := x.FS.Pending(); len(p) != 1 || p[0].Err == nil { // the owner has no more of what it is written into
+				x.Errorf("what was written is nowhere: %+v", p)
+			}
+		})
+	})
+	t.Run("an open one goes where it went", func(t *testing.T) {
+		in(t, func(x *fixture) {
+			x.prepare()
+			owner, set := x.touching("a")
+			x.share.Rename("a", "d/a")
+			synctest.Wait()
+			h := x.open("d/a", os.O_RDWR)
+			close(owner)
+			<-set
+			synctest.Wait()
+			_, err := h.Write([]byte("CA"))
+			x.ok(errors.Join(err, h.Close()))
+			x.drain()
+			x.there("d/a", "CAched")
+		})
+	})
+	t.Run("what replaced it, while nobody knew which was first", func(t *testing.T) {
+		in(t, func(x *fixture) {
+			x.prepare()
+			x.share.Unwatched(true)
+			synctest.Wait()
+			touch, move := make(chan struct{}), make(chan struct{})
+			x.share.Answers(func(verb, _ string) {
+				switch verb {
+				case "touch":
+					<-touch
+				case "move":
+					<-move
+				}
+			})
+			set, moved := make(chan error, 1), make(chan error, 1)
+			go func() { set <- x.SetTime("a", time.Now()) }()
+			synctest.Wait()
+			x.share.Unwatched(false)
+			time.Sleep(2 * time.Second)
+			go func() { moved <- x.Rename("d/b", "n") }()
+			synctest.Wait()
+			x.share.Rename("a", "n")
+			synctest.Wait()
+			close(touch)
+			<-set // it is gone by now
+			close(move)
+			x.ok(<-moved)
+			synctest.Wait()
+			if i, err := x.Stat("n"); err != nil || i.Size != int64(len("cached")) {
+				x.Errorf("%+v, %v", i, err)
+			}
+			x.gone("a")
+		})
+	})
+	t.Run("a gap before the answer", func(t *testing.T) {
+		in(t, func(x *fixture) {
+			x.prepare()
+			answer, moved := x.late("move", "a"), make(chan error, 1)
+			go func() { moved <- x.Rename("a", "b") }()
+			synctest.Wait()
+			x.share.Miss()
+			time.Sleep(time.Second)
+			x.share.Write("a", []byte("another"))
+			synctest.Wait()
+			close(answer)
+			x.ok(<-moved)
+			synctest.Wait()
+			x.here("a", "another")
+		})
+	})
+	t.Run("a name that was given up while the watch was broken", func(t *testing.T) {
+		in(t, func(x *fixture) {
+			x.prepare()
+			x.peer.Leave()
+			synctest.Wait()
+			x.share.Refuse(func(verb, _ string) error {
+				if verb == "watch" {
+					return &peer.Error{Op: "watch", Kind: peer.Busy}
+				}
+				return nil
+			})
+			x.peer.Return()
+			synctest.Wait()
+			x.ok(x.Rename("a", "b"))
+			h := x.open("a", os.O_RDWR|os.O_CREATE)
+			_, err := h.Write([]byte("new"))
+			x.ok(errors.Join(err, h.Sync()))
+			x.drain()
+			x.share.Refuse(nil)
+			time.Sleep(10 * time.Second) // the watch goes on where it was, and tells of the rename
+			_, err = h.Write([]byte("er"))
+			x.ok(errors.Join(err, h.Close()))
+			x.drain()
+			x.there("a", "newer")
+			x.there("b", "cached")
 		})
 	})
 	t.Run("before what was changed here", func(t *testing.T) {
@@ -286,29 +448,126 @@ func TestAnswerOfBefore(t *testing.T) {
 	for name, move := range map[string]func(x *fixture){
 		"here":         func(x *fixture) { x.ok(x.Rename("e", "f")); x.ok(x.Mkdir("e")) },
 		"by the owner": func(x *fixture) { x.share.Rename("e", "f"); x.share.Mkdir("e") },
+		"of that name": func(x *fixture) { x.share.Rename("e", "f"); x.share.Write("e/c", []byte("x")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(x *fixture) {
 				x.prepare()
 				e := mustWalk(x, "e").Ino
-				answer := make(chan struct{})
-				x.share.Answers(func(verb, path string) {
-					if verb == "stat" && path == "e/c" {
-						<-answer
-					}
-				})
-				asked := make(chan error, 1)
-				go func() { _, err := x.FS.Lookup(x.Ctx, e, "c"); asked <- err }()
+				answer := x.late("stat", "e/c")
+				asked := make(chan vfs.Attr, 1)
+				go func() { a, _ := x.FS.Lookup(x.Ctx, e, "c"); asked <- a }()
 				synctest.Wait()
 				move(x)
 				synctest.Wait()
 				close(answer)
-				x.ok(<-asked)
-				_, err := x.Stat("e/c")
-				x.is(err, peer.NotFound)
+				if a, is := <-asked, mustWalk(x, "f", "c"); a.Ino != is.Ino {
+					x.Errorf("%+v was found, it is %+v", a, is)
+				}
+				if _, there := x.share.Read("e/c"); !there {
+					x.gone("e/c")
+				}
 				x.here("f/c", "never looked at")
 			})
 		})
+	}
+}
+
+// TestWrittenWhileItsFolderMoves: who has a file open when its folder is renamed, and somebody looks at the file before that is answered,
+// goes on writing to it.
+func TestWrittenWhileItsFolderMoves(t *testing.T) {
+	for name, look := range map[string]func(x *fixture, folder, file vfs.Ino) error{
+		"look up": func(x *fixture, folder, _ vfs.Ino) error { _, err := x.FS.Lookup(x.Ctx, folder, "c"); return err },
+		"attr":    func(x *fixture, _, file vfs.Ino) error { _, err := x.FS.Attr(x.Ctx, file); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(x *fixture) {
+				x.prepare()
+				folder, file := mustWalk(x, "e").Ino, mustWalk(x, "e", "c").Ino
+				x.ok(x.Rename("e", "g")) // nothing is believed below it from now on
+				h := x.open("g/c", os.O_RDWR)
+				time.Sleep(2 * time.Second)
+				answer, moved, looked := x.late("move", "g"), make(chan error, 1), make(chan error, 1)
+				go func() { moved <- x.Rename("g", "f") }()
+				synctest.Wait()
+				go func() { looked <- look(x, folder, file) }()
+				synctest.Wait()
+				close(answer)
+				x.ok(<-moved)
+				x.ok(<-looked)
+				_, err := h.Write([]byte("NEVER"))
+				x.ok(errors.Join(err, h.Close()))
+				x.drain()
+				x.there("f/c", "NEVER looked at")
+			})
+		})
+	}
+}
+
+// TestListedBeforeItIsTold: a listing that came before the word that its folder is elsewhere is not believed after it.
+func TestListedBeforeItIsTold(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.prepare()
+		x.peer.Slow(time.Second)
+		x.share.Rename("e", "f")
+		x.share.Write("e/other", nil)
+		synctest.Wait()
+		x.peer.Slow(0)
+		_, err := x.List("e")
+		x.ok(err)
+		time.Sleep(10 * time.Second)
+		for dir, want := range map[string]string{"f": "c", "e": "other"} {
+			if is, err := x.List(dir); err != nil || len(is) != 1 || is[0].Name != want {
+				x.Errorf("%s: %+v, %v", dir, is, err)
+			}
+		}
+	})
+}
+
+// TestMovedAlongIsBelieved: what is known below a folder that another renames is known under its new name.
+func TestMovedAlongIsBelieved(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.prepare()
+		time.Sleep(10 * time.Second)
+		calls := x.share.Calls("")
+		x.share.Rename("d", "dd")
+		synctest.Wait()
+		_, err := x.List("dd")
+		x.ok(err)
+		_, err = x.Stat("dd/b")
+		if x.ok(err); x.share.Calls("") != calls {
+			x.Errorf("the owner was asked %d times", x.share.Calls("")-calls)
+		}
+	})
+}
+
+// late has the owner do what a call of a kind asks for about a path, and wait with its answer until what it gives is closed.
+func (x *fixture) late(verb, path string) (answer chan struct{}) {
+	answer = make(chan struct{})
+	x.share.Answers(func(v, p string) {
+		if v == verb && p == path {
+			<-answer
+		}
+	})
+	return answer
+}
+
+// touching sets the time of a file, and gives what has the owner do it and what came of that.
+func (x *fixture) touching(path string) (owner chan struct{}, done chan error) {
+	owner, done = x.hold("touch", path), make(chan error, 1)
+	go func() { done <- x.SetTime(path, time.Now()) }()
+	synctest.Wait()
+	return owner, done
+}
+
+// gone checks that nothing is shown of a name.
+func (x *fixture) gone(name string) {
+	x.Helper()
+	_, err := x.Stat(name)
+	x.is(err, peer.NotFound)
+	is, err := x.List(path.Dir("/" + name)[1:])
+	if x.ok(err); slices.ContainsFunc(is, func(i vfstest.Info) bool { return i.Name == path.Base(name) }) {
+		x.Errorf("%s is in %+v", name, is)
 	}
 }
 

@@ -117,7 +117,7 @@ func (f *FS) liveLocked(pt *point, after watch.Cursor) {
 			if e.due = nil; e.running == 0 {
 				delete(pt.echoes, path)
 			}
-			e.missed = nil
+			e.blind, e.missed = true, nil
 		}
 		if pt.last++; pt.last > 1 {
 			f.taskLocked(func() { f.listAgain(pt) })
@@ -173,8 +173,8 @@ func (f *FS) eventLocked(pt *point, ev remote.Event, own func(share.Path) bool) 
 		return
 	}
 	older := func(at share.Path) bool { return own != nil && own(at) || f.olderLocked(pt, at.String(), ev) }
-	known, fromKnown := older(path), moved && older(ev.From)
-	if known && (!moved || fromKnown) {
+	toOld, fromOld := older(path), moved && older(ev.From)
+	if toOld && (!moved || fromOld) {
 		return
 	}
 	now := time.Now()
@@ -187,11 +187,15 @@ func (f *FS) eventLocked(pt *point, ev remote.Event, own func(share.Path) bool) 
 		missLocked(pt.find(ev.From.Dir()), ev)
 	}
 	switch {
-	case moved && !known && !fromKnown:
+	case moved && !toOld && !fromOld:
 		f.unknownLocked(pt.find(ev.From.Dir()), ev.From.Base())
 		f.movedLocked(pt, ev.From, parent, ev.Entry, now)
-	case moved && known:
-		f.removedLocked(pt.find(ev.From.Dir()), ev.From.Base())
+	case moved && toOld:
+		if n := pt.find(ev.From); n != nil && n.Opens > 0 { // who writes to it loses nothing
+			f.deafLocked(pt, ev.From.String())
+		} else {
+			f.removedLocked(pt.find(ev.From.Dir()), ev.From.Base())
+		}
 	case ev.Kind == watch.Removed:
 		f.removedLocked(parent, path.Base())
 	case parent != nil:
@@ -287,7 +291,8 @@ func (f *FS) dropLocked(n *tree.Node) {
 // movedLocked takes in that the owner has something elsewhere.
 func (f *FS) movedLocked(pt *point, from share.Path, parent *tree.Node, e share.Entry, now time.Time) {
 	n := pt.find(from)
-	if n != nil && !n.Dir && !n.Known { // what was written here since is not what the owner had there
+	if n != nil && !n.Dir && (!n.Known || n.Size != e.Size || n.ModTime != e.ModTime.UnixNano()) { // another, that was written there since
+		f.deafLocked(pt, from.String())
 		n = nil
 	}
 	switch {
@@ -319,7 +324,7 @@ func (f *FS) movedLocked(pt *point, from share.Path, parent *tree.Node, e share.
 	f.factsLocked(n, e, n.Size == e.Size && n.ModTime == e.ModTime.UnixNano(), now)
 	n.Epoch = pt.epoch
 	if n.Dir {
-		f.doubtLocked(n)
+		f.strayLocked(n, now.Add(-echoPatience))
 		pt.askAgainLocked(from, e.Path)
 	}
 	f.renamedLocked(pt, from.String(), e.Path.String())

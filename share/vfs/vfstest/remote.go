@@ -276,6 +276,7 @@ func (r *remoteShare) Touch(ctx context.Context, p share.Path, base change.Base,
 	if err := r.call(ctx, "touch", p, share.Full); err != nil {
 		return remote.Changed{}, err
 	}
+	defer r.answer("touch", p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.files[p.String()]

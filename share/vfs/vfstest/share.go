@@ -84,7 +84,7 @@ func (s *Share) Refuse(f func(verb, path string) error) {
 	s.refuse = f
 }
 
-// Answers has f run when the owner has done what a call asked for, and has not said so yet: a "move", "list" or "stat". nil has nothing run.
+// Answers has f run when the owner has done what a call asked for, and has not said so yet: a "move", "touch", "list" or "stat". nil has nothing run.
 func (s *Share) Answers(f func(verb, path string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
