@@ -66,9 +66,7 @@ func TestAskedWhileItMoves(t *testing.T) {
 			in(t, func(x *fixture) {
 				x.prepare()
 				e := mustWalk(x, "e").Ino
-				answer, moved := x.late("move", "e"), make(chan error, 1)
-				go func() { moved <- x.Rename("e", "f") }()
-				synctest.Wait()
+				answer, moved := x.renaming("e", "f")
 				asked := make(chan error, 1)
 				go func() { asked <- ask(x, e) }()
 				synctest.Wait()
@@ -90,9 +88,7 @@ func TestAskedWhileItMoves(t *testing.T) {
 		in(t, func(x *fixture) {
 			x.prepare()
 			e := mustWalk(x, "e").Ino
-			answer, moved := x.late("move", "e"), make(chan error, 1)
-			go func() { moved <- x.Rename("e", "f") }()
-			synctest.Wait()
+			answer, moved := x.renaming("e", "f")
 			x.share.Write("e/other", nil)
 			listed := make(chan []vfs.Entry, 1)
 			go func() { es, _ := x.FS.List(x.Ctx, e); listed <- es }()
@@ -331,9 +327,7 @@ func TestToldWhileItChanges(t *testing.T) {
 	t.Run("a gap before the answer", func(t *testing.T) {
 		in(t, func(x *fixture) {
 			x.prepare()
-			answer, moved := x.late("move", "a"), make(chan error, 1)
-			go func() { moved <- x.Rename("a", "b") }()
-			synctest.Wait()
+			answer, moved := x.renaming("a", "b")
 			x.share.Miss()
 			time.Sleep(time.Second)
 			x.share.Write("a", []byte("another"))
@@ -487,9 +481,8 @@ func TestWrittenWhileItsFolderMoves(t *testing.T) {
 				x.ok(x.Rename("e", "g")) // nothing is believed below it from now on
 				h := x.open("g/c", os.O_RDWR)
 				time.Sleep(2 * time.Second)
-				answer, moved, looked := x.late("move", "g"), make(chan error, 1), make(chan error, 1)
-				go func() { moved <- x.Rename("g", "f") }()
-				synctest.Wait()
+				answer, moved := x.renaming("g", "f")
+				looked := make(chan error, 1)
 				go func() { looked <- look(x, folder, file) }()
 				synctest.Wait()
 				close(answer)
@@ -558,6 +551,14 @@ func (x *fixture) touching(path string) (owner chan struct{}, done chan error) {
 	go func() { done <- x.SetTime(path, time.Now()) }()
 	synctest.Wait()
 	return owner, done
+}
+
+// renaming renames something, and gives what has the owner say that it did and what came of that.
+func (x *fixture) renaming(from, to string) (answer chan struct{}, done chan error) {
+	answer, done = x.late("move", from), make(chan error, 1)
+	go func() { done <- x.Rename(from, to) }()
+	synctest.Wait()
+	return answer, done
 }
 
 // gone checks that nothing is shown of a name.

@@ -321,7 +321,7 @@ func (f *FS) movedLocked(pt *point, from share.Path, parent *tree.Node, e share.
 	if _, ok := f.tree.Move(n, parent, e.Name()); !ok {
 		return
 	}
-	f.factsLocked(n, e, n.Size == e.Size && n.ModTime == e.ModTime.UnixNano(), now)
+	f.factsLocked(n, e, true, now)
 	n.Epoch = pt.epoch
 	if n.Dir {
 		f.strayLocked(n, now.Add(-echoPatience))
