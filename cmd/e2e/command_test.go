@@ -4,10 +4,12 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -58,6 +60,33 @@ func TestReady(t *testing.T) {
 		}
 	}
 	t.Errorf("ready after %v at least, want at most 1s; 0.5s is the aim", least)
+}
+
+// TestHeapInLargePages: what a daemon's heap grows into is asked for in large pages.
+func TestHeapInLargePages(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/sys/kernel/mm/transparent_hugepage/enabled"); err != nil {
+		t.Skip("this kernel has no large pages: ", err)
+	}
+	all, _ := nodes(t, lantest.Options{Hosts: 1})
+	all[0].start()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", all[0].daemon.Cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, most int // of a mapping, in KiB
+	for line := range strings.Lines(string(maps)) {
+		f := strings.Fields(line)
+		switch {
+		case f[0] == "Size:":
+			size, _ = strconv.Atoi(f[1])
+		case f[0] == "VmFlags:" && slices.Contains(f, "hg"):
+			most = max(most, size)
+		}
+	}
+	if most < 48<<10 {
+		t.Errorf("large pages are asked for in %d KiB at most", most)
+	}
 }
 
 // TestUnhurried: no thread of a daemon has itself woken to the microsecond, the runtime's own among them.

@@ -55,6 +55,7 @@ func runDaemon(c *cli.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	daemon.Prepare()
 	level := slog.LevelWarn
 	switch {
 	case e.Verbose:

@@ -39,6 +39,7 @@ import (
 	shareserve "github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/edit"
 	"github.com/peerd/peerd/share/sharepb"
+	"github.com/peerd/peerd/transfer/largepage"
 	"github.com/peerd/peerd/transfer/rate"
 	"github.com/peerd/peerd/transfer/seed"
 	transferserve "github.com/peerd/peerd/transfer/serve"
@@ -105,6 +106,9 @@ type typed func(string) (auth.Password, error)
 
 // LogLibrariesTo sends what libraries log to log. It holds for the whole process, and is called before the first Run.
 func LogLibrariesTo(log *slog.Logger) { host.LogLibraryTo(log) }
+
+// Prepare readies the process for a daemon that lasts: what it has from now on it has in large pages. It is for the beginning of a program.
+func Prepare() { largepage.Heap() }
 
 // Run runs the daemon until ctx ends, and calls ready once all of it is up.
 func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ready)) error {

@@ -1,6 +1,10 @@
 package recent
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/peerd/peerd/transfer/largepage"
+)
 
 // slabSize is how much memory is had at once for buffers, in bytes.
 const slabSize = 8 << 20
@@ -17,7 +21,7 @@ type slab struct {
 // prepare has the system give n slabs before they are needed.
 func (s *slab) prepare(n int) {
 	for range n {
-		b := newSlab()
+		b := largepage.Make(slabSize)
 		for i := 0; i < len(b); i += 4 << 10 {
 			b[i] = 0
 		}
@@ -25,12 +29,6 @@ func (s *slab) prepare(n int) {
 		s.ready = append(s.ready, b)
 		s.mu.Unlock()
 	}
-}
-
-func newSlab() []byte {
-	b := make([]byte, slabSize)
-	inLargePages(b)
-	return b
 }
 
 // cut gives size bytes, a power of two of at most slabSize.
@@ -41,7 +39,7 @@ func (s *slab) cut(size int) []byte {
 		if last := len(s.ready) - 1; last >= 0 {
 			s.left, s.ready = s.ready[last], s.ready[:last]
 		} else {
-			s.left = newSlab()
+			s.left = largepage.Make(slabSize)
 		}
 	}
 	b := s.left[:size:size]
