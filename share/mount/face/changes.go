@@ -35,6 +35,12 @@ func (f *Face) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.Att
 	if gid, ok := in.GetGID(); ok && gid != f.owner.Gid {
 		return fuse.EPERM
 	}
+	if _, ok := in.GetSize(); ok {
+		if err := f.pushes.Write(c, ino); err != nil {
+			return f.failed("set", ino, err)
+		}
+		defer f.pushes.Written(ino)
+	}
 	a, err := f.setting(c, ino, h, in)
 	if err != nil {
 		return f.failed("set", ino, err)

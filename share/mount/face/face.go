@@ -16,6 +16,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/mount/known"
+	"github.com/peerd/peerd/share/mount/push"
 	"github.com/peerd/peerd/share/vfs"
 )
 
@@ -44,6 +45,7 @@ type Face struct {
 	known  *known.Known
 	open   handles
 	notify *notifier
+	pushes *push.Pusher
 
 	listings listings
 	unasked  bool // the kernel opens folders by itself
@@ -59,7 +61,7 @@ func New(fs *vfs.FS, o Options) *Face {
 		fs:            fs, o: o, log: o.Log, owner: fuse.Owner{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())},
 		since: time.Now(), known: known.New(fs),
 	}
-	f.notify = newNotifier(f)
+	f.notify, f.pushes = newNotifier(f), push.New(pushed{f})
 	if len(o.Root) == 0 {
 		f.known.Pin(vfs.Root)
 	}
@@ -108,6 +110,24 @@ func (f *Face) ino(ctx context.Context, id uint64) (vfs.Ino, error) {
 		}
 	}
 	return a.Ino, nil
+}
+
+// pushed is a face as a [push.Pusher] sees it.
+type pushed struct{ f *Face }
+
+func (p pushed) ID(ino vfs.Ino) uint64               { return p.f.id(ino) }
+func (p pushed) Caches(ino vfs.Ino, tag string) bool { return p.f.known.Caches(ino, tag) }
+
+func (p pushed) Open(fh uint64) push.File {
+	if h := p.f.open.get(fh); h != nil {
+		return h
+	}
+	return nil
+}
+
+func (p pushed) Is(ctx context.Context, ino vfs.Ino, tag string) bool {
+	a, err := p.f.fs.Attr(ctx, ino)
+	return err == nil && a.Tag == tag
 }
 
 // id is the kernel's number of a node.

@@ -26,10 +26,16 @@ func mode(flags uint32) vfs.Mode {
 	return m
 }
 
-// opened gives a file to the kernel.
-func (f *Face) opened(ino vfs.Ino, file *vfs.File, m vfs.Mode, out *fuse.OpenOut) {
+// opened gives a file to the kernel. Who opens it for writing counts as one who does already, which the handle's end takes back.
+func (f *Face) opened(ctx context.Context, ino vfs.Ino, file *vfs.File, m vfs.Mode, out *fuse.OpenOut) fuse.Status {
 	a := file.Attr()
-	h := &handle{ino: ino, file: file, right: a.Right, atEnd: m.Append}
+	h := &handle{ino: ino, file: file, right: a.Right, atEnd: m.Append, writes: m.Write}
+	if f.known.Stale(ino, a.Tag) {
+		if err := f.pushes.Wait(ctx, ino); err != nil {
+			f.release(h)
+			return f.failed("open", ino, err)
+		}
+	}
 	keep, direct := f.known.Opened(ino, h, a.Tag)
 	if keep {
 		out.OpenFlags |= fuse.FOPEN_KEEP_CACHE
@@ -38,6 +44,7 @@ func (f *Face) opened(ino vfs.Ino, file *vfs.File, m vfs.Mode, out *fuse.OpenOut
 		out.OpenFlags |= fuse.FOPEN_DIRECT_IO
 	}
 	out.Fh = f.open.add(h)
+	return fuse.OK
 }
 
 // Open opens a file, and empties it if that is asked for, in one step.
@@ -50,12 +57,20 @@ func (f *Face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 		if st := f.writable(c, ino); !st.Ok() {
 			return st
 		}
+		if err := f.pushes.Write(c, ino); err != nil {
+			return f.failed("open", ino, err)
+		}
 	}
 	file, err := f.fs.Open(c, ino, m)
 	if err != nil {
+		if m.Write {
+			f.pushes.Written(ino)
+		}
 		return f.failed("open", ino, err)
 	}
-	f.opened(ino, file, m, out)
+	if st := f.opened(c, ino, file, m, out); !st.Ok() {
+		return st
+	}
 	if !m.Write { // nothing is told by who closes what he only read; one that he made he closes as who wrote
 		out.OpenFlags |= fuse.FOPEN_NOFLUSH
 	}
@@ -69,8 +84,19 @@ func (f *Face) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, ou
 	m := mode(in.Flags)
 	m.Exclusive, m.Exec = in.Flags&syscall.O_EXCL != 0, in.Mode&0o111 != 0
 	file, m, st := f.create(c, in.NodeId, name, m, &out.EntryOut)
-	if st.Ok() {
-		f.opened(file.Attr().Ino, file, m, &out.OpenOut)
+	if !st.Ok() {
+		return st
+	}
+	ino := file.Attr().Ino
+	if m.Write {
+		if err := f.pushes.Write(c, ino); err != nil {
+			_ = file.Close()
+			f.known.Forget(ino, 1) // the kernel does not get to know it
+			return f.failed("create", ino, err)
+		}
+	}
+	if st = f.opened(c, ino, file, m, &out.OpenOut); !st.Ok() {
+		f.known.Forget(ino, 1)
 	}
 	return st
 }
@@ -135,6 +161,11 @@ func (f *Face) Read(cancel <-chan struct{}, in *fuse.ReadIn, b []byte) (fuse.Rea
 	}
 	c := newCall(cancel, in.Pid)
 	defer c.end()
+	reads := &h.reads
+	if h.writes {
+		reads = nil
+	}
+	defer f.pushes.Read(h.ino, in.Fh, reads, in.Offset, uint64(in.Size))()
 	if in.Size >= lentFrom {
 		parts, done, err := h.file.Lend(c, int64(in.Size), int64(in.Offset))
 		if err != nil {
@@ -253,6 +284,9 @@ func (f *Face) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 
 func (f *Face) release(h *handle) {
 	f.known.Closed(h.ino, h)
+	if h.writes {
+		f.pushes.Written(h.ino)
+	}
 	for _, file := range []*vfs.File{h.plain, h.file} {
 		if file != nil {
 			if err := file.Close(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/mount/push"
 	"github.com/peerd/peerd/share/vfs"
 )
 
@@ -17,7 +18,9 @@ type handle struct {
 	right share.Right // when it was opened
 	// atEnd says that file writes at its end alone; plain is another that writes where it is told, made when the kernel writes
 	// what was changed in memory.
-	atEnd bool
+	atEnd  bool
+	writes bool       // and counts as who does of a [push.Pusher]
+	reads  push.Reads // small ones
 
 	mu    sync.Mutex
 	plain *vfs.File
@@ -25,6 +28,14 @@ type handle struct {
 
 // Tag is that of the bytes that are read.
 func (h *handle) Tag() string { return h.file.Attr().Tag }
+
+// Node is what is open.
+func (h *handle) Node() vfs.Ino { return h.ino }
+
+// ReadAt reads by the rules of [io.ReaderAt].
+func (h *handle) ReadAt(ctx context.Context, b []byte, off int64) (int, error) {
+	return h.file.ReadAt(ctx, b, off)
+}
 
 // anywhere gives a file that writes where it is told.
 func (h *handle) anywhere(ctx context.Context, fs *vfs.FS) (*vfs.File, error) {

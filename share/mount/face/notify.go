@@ -21,10 +21,11 @@ const (
 	retry     = 5 * time.Millisecond // before the first; each next waits four times as long
 )
 
-// Kernel is who is told that what it holds is true no more; a [fuse.Server].
+// Kernel is who is told that what it holds is true no more, and given bytes unasked; a [fuse.Server].
 type Kernel interface {
 	InodeNotify(node uint64, off, length int64) fuse.Status
 	EntryNotify(parent uint64, name string) fuse.Status
+	InodeNotifyStoreCache(node uint64, off int64, b []byte) fuse.Status
 }
 
 // notifier takes back from the kernel what changed. The kernel lets it wait: for whoever looks into the same folder, and for
@@ -62,9 +63,11 @@ func newNotifier(f *Face) *notifier {
 // Follow tells the kernel of all that changes, until the context ends.
 func (f *Face) Follow(ctx context.Context, to Kernel) {
 	n := f.notify
+	pushing, end := context.WithCancel(ctx)
 	n.mu.Lock()
 	n.ctx, n.to, n.lanes = ctx, to, map[vfs.Ino]*lane{}
 	n.mu.Unlock()
+	n.wg.Go(func() { f.pushes.Run(pushing, to) })
 	for c := range f.fs.Changes(ctx) {
 		if c.What&vfs.All != 0 {
 			f.known.HeardAny()
@@ -83,6 +86,7 @@ func (f *Face) Follow(ctx context.Context, to Kernel) {
 	n.mu.Lock()
 	n.lanes = nil
 	n.mu.Unlock()
+	end()
 	n.wg.Wait()
 }
 

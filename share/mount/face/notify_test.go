@@ -53,6 +53,10 @@ func (k *kernel) EntryNotify(parent uint64, name string) fuse.Status {
 	return k.note(parent, fmt.Sprintf("entry %d %s", parent, name))
 }
 
+func (k *kernel) InodeNotifyStoreCache(node uint64, off int64, b []byte) fuse.Status {
+	return k.note(node, fmt.Sprintf("push %d %d %d %.1s", node, off, len(b), b))
+}
+
 func (k *kernel) heard(what string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -339,6 +339,19 @@ func (k *Known) Opened(ino vfs.Ino, by Opener, tag string) (keep, direct bool) {
 	return keep, direct
 }
 
+// Stale says before Opened that a file will be open of which other bytes are read than those that the kernel's cache is of, if so, and
+// reports that: until Opened the cache is good for nobody.
+func (k *Known) Stale(ino vfs.Ino, tag string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := k.nodes[ino]
+	if n == nil || tag != "" && n.tag == tag {
+		return false
+	}
+	n.tag = ""
+	return true
+}
+
 // Wrote notes that the kernel, whose cache holds what it writes, made the bytes of one tag those of another.
 func (k *Known) Wrote(ino vfs.Ino, before, after string) {
 	k.mu.Lock()
