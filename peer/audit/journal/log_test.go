@@ -224,11 +224,14 @@ func TestRotation(t *testing.T) {
 	if len(files) != opt.Files || rep.First != first || first == 1 || rep.Checkpoint.Floor != first {
 		t.Errorf("%d files from %d on, and the report %+v", len(files), first, rep)
 	}
-	for _, path := range files {
+	for i, path := range files {
 		if info, err := os.Stat(path); err != nil || info.Size() > opt.FileSize+4<<10 {
 			t.Errorf("%s has %d bytes, %v", path, info.Size(), err)
 		}
 		lines := linesOf(t, path)
+		if len(lines) == 0 && i == len(files)-1 {
+			continue // the last that was written filled the one before
+		}
 		if r, err := new(audit.Codec).Decode([]byte(strings.TrimSuffix(lines[len(lines)-1], "\n"))); err != nil || r.Kind != audit.KindCheckpoint {
 			t.Errorf("%s ends with %q, %v", path, lines[len(lines)-1], err)
 		}
