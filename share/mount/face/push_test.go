@@ -82,6 +82,18 @@ func pushing(t *testing.T, test func(t *testing.T, f *Face, k *kernel, s *vfstes
 	})
 }
 
+// underWay has a push of the file under way, until over is called.
+func underWay(t *testing.T, f *Face, k *kernel, ino vfs.Ino) (fh uint64, over func()) {
+	t.Helper()
+	lock := make(chan struct{})
+	k.mu.Lock()
+	k.locked[uint64(ino)] = lock
+	k.mu.Unlock()
+	fh = opens(t, f, ino, readOnly)
+	reads(t, f, ino, fh, push.Part, push.Part, push.Part, push.Part)
+	return fh, func() { close(lock) }
+}
+
 func TestPush(t *testing.T) {
 	pushing(t, func(t *testing.T, f *Face, k *kernel, _ *vfstest.Share, ino vfs.Ino) {
 		fh := opens(t, f, ino, readOnly)
@@ -154,12 +166,7 @@ func TestPushIsWaitedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			pushing(t, func(t *testing.T, f *Face, k *kernel, s *vfstest.Share, ino vfs.Ino) {
-				lock := make(chan struct{})
-				k.mu.Lock()
-				k.locked[uint64(ino)] = lock
-				k.mu.Unlock()
-				fh := opens(t, f, ino, readOnly)
-				reads(t, f, ino, fh, push.Part, push.Part, push.Part, push.Part)
+				fh, over := underWay(t, f, k, ino)
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
@@ -171,7 +178,7 @@ func TestPushIsWaitedFor(t *testing.T) {
 					t.Error("it did not wait")
 				default:
 				}
-				close(lock)
+				over()
 				<-done
 				synctest.Wait()
 				reads(t, f, ino, fh, page)
@@ -186,15 +193,10 @@ func TestPushIsWaitedFor(t *testing.T) {
 // What changed while it was pushed is taken back.
 func TestPushIsTakenBack(t *testing.T) {
 	pushing(t, func(t *testing.T, f *Face, k *kernel, s *vfstest.Share, ino vfs.Ino) {
-		lock := make(chan struct{})
-		k.mu.Lock()
-		k.locked[uint64(ino)] = lock
-		k.mu.Unlock()
-		fh := opens(t, f, ino, readOnly)
-		reads(t, f, ino, fh, push.Part, push.Part, push.Part, push.Part)
+		fh, over := underWay(t, f, k, ino)
 		s.Write("a/f", []byte("another"))
 		time.Sleep(time.Second)
-		close(lock)
+		over()
 		time.Sleep(time.Second)
 		if back := fmt.Sprintf("inode %d 65536", ino); !k.heard(gets(ino, "x")) || !k.heard(back) {
 			t.Errorf("it was told %q", k.told)
@@ -210,12 +212,7 @@ func TestPushIsTakenBack(t *testing.T) {
 // Who is told to stop does not wait for a push.
 func TestPushCanBeLeft(t *testing.T) {
 	pushing(t, func(t *testing.T, f *Face, k *kernel, _ *vfstest.Share, ino vfs.Ino) {
-		lock := make(chan struct{})
-		k.mu.Lock()
-		k.locked[uint64(ino)] = lock
-		k.mu.Unlock()
-		fh := opens(t, f, ino, readOnly)
-		reads(t, f, ino, fh, push.Part, push.Part, push.Part, push.Part)
+		fh, over := underWay(t, f, k, ino)
 		stop := make(chan struct{})
 		close(stop)
 		in := fuse.OpenIn{Flags: readWrite}
@@ -223,7 +220,7 @@ func TestPushCanBeLeft(t *testing.T) {
 		if st := f.Open(stop, &in, &fuse.OpenOut{}); st != fuse.EINTR {
 			t.Errorf("%v", st)
 		}
-		close(lock)
+		over()
 		synctest.Wait()
 		k.forget()
 		reads(t, f, ino, fh, 0, page, 2*page, 3*page)
@@ -236,12 +233,7 @@ func TestPushCanBeLeft(t *testing.T) {
 // Who was told to stop while he waited to open what changed leaves it so that the next who opens it gets what it is now.
 func TestPushLeftByAnOpener(t *testing.T) {
 	pushing(t, func(t *testing.T, f *Face, k *kernel, s *vfstest.Share, ino vfs.Ino) {
-		lock := make(chan struct{})
-		k.mu.Lock()
-		k.locked[uint64(ino)] = lock
-		k.mu.Unlock()
-		fh := opens(t, f, ino, readOnly)
-		reads(t, f, ino, fh, push.Part, push.Part, push.Part, push.Part)
+		fh, over := underWay(t, f, k, ino)
 		s.Write("a/f", bytes.Repeat([]byte("y"), size))
 		time.Sleep(time.Second)
 		f.Release(make(chan struct{}), &fuse.ReleaseIn{Fh: fh})
@@ -252,7 +244,7 @@ func TestPushLeftByAnOpener(t *testing.T) {
 		if st := f.Open(stop, &in, &fuse.OpenOut{}); st != fuse.EINTR {
 			t.Fatalf("it did not wait: %v", st)
 		}
-		close(lock)
+		over()
 		synctest.Wait()
 		var out fuse.OpenOut
 		if st := f.Open(make(chan struct{}), &in, &out); !st.Ok() || out.OpenFlags&fuse.FOPEN_KEEP_CACHE != 0 {
