@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,6 +211,73 @@ func TestNeverThere(t *testing.T) {
 		x.peer.Return()
 		time.Sleep(time.Second)
 		x.here("a", "x")
+	})
+}
+
+// tardy is a workgroup whose answers to Enter, once they are found, wait for hold.
+type tardy struct {
+	vfs.World
+	hold   chan struct{}
+	enters *atomic.Int32
+}
+
+func (w tardy) Enter(ctx context.Context, peer, name string) (vfs.Remote, error) {
+	r, err := w.World.Enter(ctx, peer, name)
+	w.enters.Add(1)
+	<-w.hold
+	return r, err
+}
+
+// TestBackWhileEntering: who asks for a share while its owner comes back is not told that it is away by an answer from before. Then the
+// share is not entered again and again.
+func TestBackWhileEntering(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("a", []byte("x"))
+		x.stop()
+		w := tardy{x.world, make(chan struct{}), new(atomic.Int32)}
+		x.startIn(w)
+		synctest.Wait()
+		x.peer.Leave()
+		synctest.Wait()
+		done := make(chan error)
+		go func() {
+			_, err := x.Stat("a")
+			done <- err
+		}()
+		synctest.Wait()
+		x.peer.Return()
+		synctest.Wait()
+		close(w.hold)
+		x.ok(<-done)
+		for range 20 {
+			x.here("a", "x")
+			synctest.Wait()
+		}
+		if n := w.enters.Load(); n > 3 {
+			t.Errorf("entered %d times", n)
+		}
+	})
+}
+
+// TestBackWhileAnotherIsSilent: an owner that comes back is there at once, also while another that says nothing is asked what it has.
+func TestBackWhileAnotherIsSilent(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("a", []byte("x"))
+		bob := x.world.Add("bob")
+		bob.Share("docs", share.Read)
+		_, err := x.FS.Walk(x.Ctx, "bob", "docs")
+		x.ok(err)
+		synctest.Wait()
+		x.peer.Leave()
+		bob.Silence()
+		synctest.Wait()
+		_, err = x.Stat("a")
+		x.is(err, peer.Unreachable)
+		x.within(50*time.Millisecond, func() {
+			x.peer.Return()
+			synctest.Wait()
+			x.here("a", "x")
+		})
 	})
 }
 

@@ -46,7 +46,12 @@ func in(t *testing.T, test func(x *fixture)) {
 // start makes the tree run.
 func (x *fixture) start() {
 	x.Helper()
-	f, err := vfs.New(x.world, vfs.Options{Dir: x.dir})
+	x.startIn(x.world)
+}
+
+func (x *fixture) startIn(w vfs.World) {
+	x.Helper()
+	f, err := vfs.New(w, vfs.Options{Dir: x.dir})
 	x.ok(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

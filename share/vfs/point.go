@@ -133,7 +133,7 @@ func (pt *point) keptLocked(epoch uint32, seen int64, now time.Time) bool {
 
 // enter gives a share, if there is a right to it.
 func (f *FS) enter(ctx context.Context, op string, pt *point) (Remote, error) {
-	for waited := false; ; waited = true {
+	for waited := 0; ; waited++ {
 		f.mu.Lock()
 		now := time.Now()
 		pt.used = now
@@ -142,7 +142,7 @@ func (f *FS) enter(ctx context.Context, op string, pt *point) (Remote, error) {
 			pt.entering = make(chan struct{})
 			f.taskLocked(func() { f.entering(pt) })
 		}
-		if r != nil || waited && err != nil {
+		if r != nil || waited > 0 && err != nil && (waited > 1 || !pt.tried.IsZero()) { // at zero the workgroup changed meanwhile
 			f.mu.Unlock()
 			switch {
 			case r == nil:
@@ -175,13 +175,19 @@ func (f *FS) enter(ctx context.Context, op string, pt *point) (Remote, error) {
 func (f *FS) entering(pt *point) {
 	ctx, end := context.WithTimeout(f.base, metaPatience)
 	defer end()
+	f.mu.Lock()
+	pt.again = false
+	f.mu.Unlock()
 	r, err := f.world.Enter(ctx, pt.peer, pt.share)
 	err = located(f.base, "enter", pt.label(), err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	close(pt.entering)
-	pt.entering, pt.again, pt.tried, pt.err = nil, false, time.Now(), err
+	pt.entering, pt.tried, pt.err = nil, time.Now(), err
 	if err != nil {
+		if pt.again {
+			pt.tried = time.Time{}
+		}
 		if peer.KindOf(err) != peer.Unreachable && pt.remote != nil { // the right ended
 			pt.remote = nil
 			f.staleLocked(pt, true)
@@ -258,6 +264,8 @@ func known(err error) bool { return peer.KindOf(err) == peer.Unreachable }
 
 // followWorld looks again at who is there, and what they offer, when that may have changed.
 func (f *FS) followWorld() {
+	again := make(chan struct{}, 1)
+	f.task(func() { f.listRoots(again) })
 	for range f.world.Changed(f.base) {
 		f.mu.Lock()
 		for _, pt := range f.points {
@@ -272,10 +280,25 @@ func (f *FS) followWorld() {
 			f.wakeLocked(pt)
 		}
 		f.mu.Unlock()
+		select {
+		case again <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// listRoots lists the root, and those peers whose shares were listed, again and again; differences are told.
+func (f *FS) listRoots(again <-chan struct{}) {
+	for {
+		select {
+		case <-f.base.Done():
+			return
+		case <-again:
+		}
 		for _, n := range f.roots() {
 			ctx, end := context.WithTimeout(f.base, metaPatience)
 			if p, err := f.place(n); err == nil {
-				_ = f.listOutside(ctx, p, true) // differences are told
+				_ = f.listOutside(ctx, p, true)
 			}
 			end()
 		}

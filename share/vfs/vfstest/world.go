@@ -145,15 +145,18 @@ func (w *World) Enter(ctx context.Context, name, shareName string) (vfs.Remote, 
 // Changed yields whenever peers or shares come or go.
 func (w *World) Changed(ctx context.Context) iter.Seq[struct{}] {
 	return func(yield func(struct{}) bool) {
+		w.mu.Lock()
+		changed := w.changed
+		w.mu.Unlock()
 		for {
-			w.mu.Lock()
-			changed := w.changed
-			w.mu.Unlock()
 			select {
+			case <-changed:
 			case <-ctx.Done():
 				return
-			case <-changed:
 			}
+			w.mu.Lock()
+			changed = w.changed // what changes while the caller looks is told after
+			w.mu.Unlock()
 			if !yield(struct{}{}) {
 				return
 			}

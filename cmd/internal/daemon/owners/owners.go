@@ -148,10 +148,10 @@ func (w *World) tellLocked() {
 // Changed yields whenever the peers, or what one of them offers, may have changed, until ctx ends.
 func (w *World) Changed(ctx context.Context) iter.Seq[struct{}] {
 	return func(yield func(struct{}) bool) {
+		w.mu.Lock()
+		changed := w.changed
+		w.mu.Unlock()
 		for {
-			w.mu.Lock()
-			changed := w.changed
-			w.mu.Unlock()
 			select {
 			case <-changed:
 			case <-ctx.Done():
@@ -159,6 +159,9 @@ func (w *World) Changed(ctx context.Context) iter.Seq[struct{}] {
 			case <-w.ctx.Done():
 				return
 			}
+			w.mu.Lock()
+			changed = w.changed // what changes while the caller looks is told after
+			w.mu.Unlock()
 			if !yield(struct{}{}) {
 				return
 			}
