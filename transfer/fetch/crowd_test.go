@@ -404,28 +404,27 @@ func TestSeedWithoutRight(t *testing.T) {
 // The owner dies: what the seeds have together is enough.
 func TestOwnerDies(t *testing.T) {
 	c := newCrowd(t, 16*mib+5)
-	c.seed(t, "even", c.data, func(i int) bool { return i%2 == 0 })
+	even, _ := c.seed(t, "even", c.data, func(i int) bool { return i%2 == 0 })
 	c.seed(t, "odd", c.data, func(i int) bool { return i%2 == 1 })
+	// Who asks for the last piece has the hashes of all; without them no piece of a seed is of use.
 	var (
-		hashed atomic.Bool // all hashes are on their way then; without them no piece of a seed is of use
-		sent   atomic.Int64
+		hashed atomic.Bool // the owner has read it for its manifest
+		dead   atomic.Bool
 	)
 	hook := func(piece int) {
-		if piece == c.all-1 && !hashed.Swap(true) {
-			c.owner.At(mib, func() {
-				c.owner.Cut()
-				sent.Store(c.owner.Received())
-			})
+		if piece == c.all-1 && hashed.Swap(true) && !dead.Swap(true) {
+			c.owner.Cut()
 		}
 	}
 	c.at.hook.Store(&hook)
+	even.hook.Store(&hook)
 	dst, l := t.TempDir(), newLedger()
 	if err := c.fetch(t, transfertest.Reader, dst, fetch.Options{Progress: l}); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, filepath.Join(dst, "f"), c.data)
-	if l.sum() != int64(len(c.data)) || l.got[transfertest.Source] > sent.Load() {
-		t.Errorf("%d bytes, %d of the owner, which sent %d", l.sum(), l.got[transfertest.Source], sent.Load())
+	if sent := c.owner.Received(); !dead.Load() || l.sum() != int64(len(c.data)) || l.got[transfertest.Source] > sent {
+		t.Errorf("%d bytes, %d of the owner, which sent %d and died: %v", l.sum(), l.got[transfertest.Source], sent, dead.Load())
 	}
 }
 
