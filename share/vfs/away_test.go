@@ -259,6 +259,23 @@ func TestBackWhileEntering(t *testing.T) {
 	})
 }
 
+// TestSilentWhileAnotherComes: who waits for an owner that says nothing waits no longer because the workgroup changes.
+func TestSilentWhileAnotherComes(t *testing.T) {
+	in(t, func(x *fixture) {
+		a, err := x.FS.Walk(x.Ctx, "anna")
+		x.ok(err)
+		_, err = x.FS.List(x.Ctx, a.Ino) // so that it is docs alone that is waited for
+		x.ok(err)
+		x.peer.Silence()
+		synctest.Wait()
+		x.within(6*time.Second, func() {
+			time.AfterFunc(time.Second, func() { x.world.Add("bob") })
+			_, err := x.Stat("a")
+			x.is(err, peer.Unreachable)
+		})
+	})
+}
+
 // TestBackWhileAnotherIsSilent: an owner that comes back is there at once, also while another that says nothing is asked what it has.
 func TestBackWhileAnotherIsSilent(t *testing.T) {
 	in(t, func(x *fixture) {

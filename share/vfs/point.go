@@ -142,7 +142,8 @@ func (f *FS) enter(ctx context.Context, op string, pt *point) (Remote, error) {
 			pt.entering = make(chan struct{})
 			f.taskLocked(func() { f.entering(pt) })
 		}
-		if r != nil || waited > 0 && err != nil && (waited > 1 || !pt.tried.IsZero()) { // at zero the workgroup changed meanwhile
+		// At zero the workgroup changed meanwhile. Nobody waits longer than once for an owner that says nothing.
+		if r != nil || waited > 0 && err != nil && (waited > 1 || !pt.tried.IsZero() || errors.Is(err, errSilent)) {
 			f.mu.Unlock()
 			switch {
 			case r == nil:
@@ -270,7 +271,7 @@ func (f *FS) followWorld() {
 		f.mu.Lock()
 		for _, pt := range f.points {
 			pt.silent = time.Time{}
-			if pt.remote == nil || pt.remote.Right() < share.Full || pt.err != nil {
+			if pt.remote == nil || pt.remote.Right() < share.Full || pt.err != nil || pt.entering != nil {
 				pt.again = true
 				pt.tried = time.Time{}
 			}
