@@ -179,19 +179,27 @@ func (ix *index) forget(p share.Path, it item, tell tell) {
 	tell(Removed, it.entry(p))
 }
 
-// move renames from to e.Path, with all below. What is there is forgotten without a word.
-func (ix *index) move(from share.Path, e share.Entry, tell tell) {
+// move renames from to e.Path, with all below. What is there is forgotten without a word, but for what was below it: that is gone
+// since before, as nothing takes the place of a folder with something in it.
+func (ix *index) move(from share.Path, e share.Entry, told tell) {
 	if _, inside := e.Path.Below(from); inside { // nothing moves there, so only a case may have changed
-		ix.put(e, tell)
+		ix.put(e, told)
 		return
 	}
-	ix.drop(e.Path, silent)
+	below := func(p share.Path) tell {
+		return func(kind Kind, e share.Entry) {
+			if e.Path != p {
+				told(kind, e)
+			}
+		}
+	}
+	ix.drop(e.Path, below(e.Path))
 	if e.Kind != share.Dir || ix.folders[from] == nil {
-		ix.drop(from, silent)
-		ix.put(e, tell)
+		ix.drop(from, below(from))
+		ix.put(e, told)
 		return
 	}
-	ix.put(e, tell) // an empty folder, which the old one replaces
+	ix.put(e, told) // an empty folder, which the old one replaces
 	ix.see(ix.folders[e.Path])
 	above := ix.folders[from.Dir()]
 	if i, ok := above.find(from.Base()); ok {
