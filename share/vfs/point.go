@@ -142,8 +142,9 @@ func (f *FS) enter(ctx context.Context, op string, pt *point) (Remote, error) {
 			pt.entering = make(chan struct{})
 			f.taskLocked(func() { f.entering(pt) })
 		}
-		// At zero the workgroup changed meanwhile. Nobody waits longer than once for an owner that says nothing.
-		if r != nil || waited > 0 && err != nil && (waited > 1 || !pt.tried.IsZero() || errors.Is(err, errSilent)) {
+		// What is from before the workgroup changed is asked for once more, but nobody waits twice for an owner that says nothing.
+		older := waited == 1 && pt.tried.IsZero() && !errors.Is(err, errSilent)
+		if r != nil || waited > 0 && err != nil && !older {
 			f.mu.Unlock()
 			switch {
 			case r == nil:
@@ -186,7 +187,7 @@ func (f *FS) entering(pt *point) {
 	close(pt.entering)
 	pt.entering, pt.tried, pt.err = nil, time.Now(), err
 	if err != nil {
-		if pt.again {
+		if pt.again { // the workgroup changed meanwhile
 			pt.tried = time.Time{}
 		}
 		if peer.KindOf(err) != peer.Unreachable && pt.remote != nil { // the right ended

@@ -116,6 +116,15 @@ type tell func(Kind, share.Entry)
 
 func silent(Kind, share.Entry) {}
 
+// below is a tell that is silent of p itself.
+func below(p share.Path, also tell) tell {
+	return func(kind Kind, e share.Entry) {
+		if e.Path != p {
+			also(kind, e)
+		}
+	}
+}
+
 // put sets what is known of a path. Folders on the way that are not known are made, and what is of another kind there is forgotten.
 func (ix *index) put(e share.Entry, tell tell) {
 	if e.Path.IsRoot() {
@@ -179,27 +188,19 @@ func (ix *index) forget(p share.Path, it item, tell tell) {
 	tell(Removed, it.entry(p))
 }
 
-// move renames from to e.Path, with all below. What is there is forgotten without a word, but for what was below it: that is gone
-// since before, as nothing takes the place of a folder with something in it.
-func (ix *index) move(from share.Path, e share.Entry, told tell) {
+// move renames from to e.Path, with all below. What is there is forgotten without a word, what was below it (gone before) is told.
+func (ix *index) move(from share.Path, e share.Entry, tell tell) {
 	if _, inside := e.Path.Below(from); inside { // nothing moves there, so only a case may have changed
-		ix.put(e, told)
+		ix.put(e, tell)
 		return
 	}
-	below := func(p share.Path) tell {
-		return func(kind Kind, e share.Entry) {
-			if e.Path != p {
-				told(kind, e)
-			}
-		}
-	}
-	ix.drop(e.Path, below(e.Path))
+	ix.drop(e.Path, below(e.Path, tell))
 	if e.Kind != share.Dir || ix.folders[from] == nil {
-		ix.drop(from, below(from))
-		ix.put(e, told)
+		ix.drop(from, below(from, tell))
+		ix.put(e, tell)
 		return
 	}
-	ix.put(e, told) // an empty folder, which the old one replaces
+	ix.put(e, tell) // an empty folder, which the old one replaces
 	ix.see(ix.folders[e.Path])
 	above := ix.folders[from.Dir()]
 	if i, ok := above.find(from.Base()); ok {
