@@ -41,7 +41,7 @@ type Reader struct {
 // NewReader makes a Reader with a buffer of [BufferSize].
 func NewReader(r io.Reader) *Reader { return NewReaderSize(r, BufferSize) }
 
-// NewReaderSize makes a Reader with a buffer of size bytes, for streams that carry little and idle long.
+// NewReaderSize makes a Reader with a buffer of size bytes, for streams that carry little and idle long, or long raw bytes.
 func NewReaderSize(r io.Reader, size int) *Reader {
 	return &Reader{buf: bufio.NewReaderSize(r, size)}
 }

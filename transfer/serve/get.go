@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -27,7 +26,7 @@ type getter struct {
 	ctx     context.Context // of the stream
 	limiter *rate.Limiter
 	slots   *rate.Slots
-	bufs    *sync.Pool
+	bufs    *buffers
 	buf     *[]byte // what out is made of, while there are requests
 	out     []byte  // answers not yet sent
 	class   rate.Class
@@ -99,18 +98,26 @@ func (g *getter) header(r *transferpb.GetReply) error {
 
 // room makes sure that n more bytes fit.
 func (g *getter) room(n int) error {
-	if g.buf == nil {
-		g.buf = g.bufs.Get().(*[]byte)
-		g.out = (*g.buf)[:0]
-	}
+	g.borrow(n)
 	if cap(g.out)-len(g.out) >= n {
 		return nil
 	}
 	if err := g.flush(); err != nil {
 		return err
 	}
+	g.borrow(n)
 	g.out = slices.Grow(g.out, n)
 	return nil
+}
+
+// borrow has a buffer for n bytes, or the largest that is lent, unless something is in the present one.
+func (g *getter) borrow(n int) {
+	if len(g.out) > 0 || g.buf != nil && cap(g.out) >= min(n, sendBuffer) {
+		return
+	}
+	g.giveBack()
+	g.buf = g.bufs.get(n)
+	g.out = (*g.buf)[:0]
 }
 
 // sent tells a file that wants to know how many of its bytes are sent.
@@ -124,7 +131,7 @@ func sent(f File, n int64) {
 func (g *getter) giveBack() {
 	if g.buf != nil {
 		*g.buf = g.out[:0]
-		g.bufs.Put(g.buf)
+		g.bufs.put(g.buf)
 		g.buf, g.out = nil, nil
 	}
 }
@@ -224,6 +231,7 @@ func (g *getter) piece(ctx context.Context, req *transferpb.GetRequest) error {
 		if err := g.pass.Check(); err != nil {
 			return g.refuse(err)
 		}
+		g.borrow(int(min(l.Length(i), manifest.Step)) + maxHeader)
 		if err := g.header(&transferpb.GetReply{Length: uint64(l.Length(i))}); err != nil {
 			return err
 		}
@@ -288,6 +296,7 @@ func (g *getter) tryWhole(ctx context.Context, path []string) (done bool, err er
 	if before.Size > transfer.SmallFile {
 		return true, g.refuse(&peer.Error{Op: "read file", Kind: peer.Conflict, Err: errors.New("the file has grown beyond one piece"), Hint: "run it again"})
 	}
+	g.borrow(sendBuffer) // there are likely more of them
 	reply := &transferpb.GetReply{Length: uint64(before.Size), State: statePB(before), Root: make([]byte, transfer.HashSize)}
 	head := wire.FrameSize(reply)
 	if err := g.room(head + int(before.Size)); err != nil {

@@ -36,8 +36,38 @@ const (
 	writeTimeout = 64 * time.Second
 )
 
-// sendBuffer is how much is sent in one write, in bytes: a step and the header before it.
-const sendBuffer = manifest.Step + 4<<10
+// Sizes in bytes.
+const (
+	// sendBuffer is how much is sent in one write: a step and the header before it.
+	sendBuffer = manifest.Step + maxHeader
+	// pieceBuffer does for a piece of a file of up to 32 MiB. Who fetches in a swarm gives to all others at the same time.
+	pieceBuffer = transfer.MinPiece + maxHeader
+	maxHeader   = 4 << 10
+)
+
+// buffers are lent to who has something to answer, since many streams are idle.
+type buffers struct{ piece, send sync.Pool }
+
+// get lends a buffer for n bytes, or of sendBuffer if that is less.
+func (p *buffers) get(n int) *[]byte {
+	pool, size := &p.send, sendBuffer
+	if n <= pieceBuffer {
+		pool, size = &p.piece, pieceBuffer
+	}
+	if b, ok := pool.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, 0, size)
+	return &b
+}
+
+func (p *buffers) put(b *[]byte) {
+	if cap(*b) < sendBuffer {
+		p.piece.Put(b)
+	} else {
+		p.send.Put(b)
+	}
+}
 
 // File is one open file. One with a method Sent(n int64) is told, before it is closed, how many of its bytes went out in answers.
 type File interface {
@@ -79,7 +109,7 @@ type Service struct {
 	table   *tracker.Table
 	topics  Topics
 	log     *slog.Logger
-	bufs    sync.Pool
+	bufs    buffers
 	limiter *rate.Limiter
 	slots   *rate.Slots
 }
@@ -92,7 +122,6 @@ func New(o Options) *Service {
 		table:   o.Table,
 		topics:  o.Topics,
 		log:     o.Log,
-		bufs:    sync.Pool{New: func() any { b := make([]byte, 0, sendBuffer); return &b }},
 	}
 	if s.table == nil {
 		s.table = tracker.New()

@@ -27,6 +27,10 @@ const (
 	maxFrame = 260 << 10
 	// wireBuffer holds a frame cut into TLS records of 16 KiB, each with 22 bytes around it (RFC 8446 section 5.2).
 	wireBuffer = maxFrame + 8<<10
+	// pieceBuffer does for a piece of 64 KiB, as files of up to 32 MiB have them: who gives to and takes from many has one for each.
+	// pieceFrame is the longest frame that it is lent for; the rest is for records, whose first are small.
+	pieceBuffer = 72 << 10
+	pieceFrame  = pieceBuffer - 4<<10
 	// gatherFrom is the length from which TLS may cut one write into several records. Its first records are small.
 	gatherFrom = 1 << 10
 )
@@ -39,8 +43,7 @@ func New(key crypto.PrivKey, deadAfter time.Duration) (sec.SecureTransport, []up
 	if err != nil {
 		return nil, nil, err
 	}
-	buffers := &sync.Pool{New: func() any { return new([wireBuffer]byte) }}
-	return &security{t, buffers, deadAfter}, muxers, nil
+	return &security{t, newBuffers(), deadAfter}, muxers, nil
 }
 
 // newMuxer makes yamux with frames as large as our writes. Windows start small and grow on paths that need it, since only
@@ -66,7 +69,7 @@ func newMuxer(deadAfter time.Duration) network.Multiplexer {
 // makes a system call of every record of 16 KiB, and wakes the other side as often.
 type security struct {
 	*libp2ptls.Transport
-	buffers   *sync.Pool // of *[wireBuffer]byte
+	buffers   *buffers
 	deadAfter time.Duration
 }
 
@@ -102,6 +105,7 @@ type gatheredConn struct {
 // Read is for yamux, which wants all of b before it does anything: a frame's header, or what is left of a frame.
 func (c *gatheredConn) Read(b []byte) (int, error) {
 	c.below.wanted = len(b)
+	c.below.frame = max(c.below.frame, len(b))
 	return c.SecureConn.Read(b)
 }
 
@@ -109,7 +113,7 @@ func (c *gatheredConn) Write(b []byte) (int, error) {
 	if len(b) < gatherFrom {
 		return c.SecureConn.Write(b)
 	}
-	c.below.gather()
+	c.below.gather(len(b))
 	n, err := c.SecureConn.Write(b)
 	if flushErr := c.below.flush(); err == nil {
 		err = flushErr
@@ -117,28 +121,56 @@ func (c *gatheredConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// belowTLS is the connection that TLS runs on. Buffers are borrowed while bytes flow, so an idle connection has none.
+// buffers are lent while bytes flow, so an idle connection has none.
+type buffers struct{ piece, wire sync.Pool }
+
+func newBuffers() *buffers {
+	p := new(buffers)
+	p.piece.New = func() any { b := make([]byte, pieceBuffer); return &b }
+	p.wire.New = func() any { b := make([]byte, wireBuffer); return &b }
+	return p
+}
+
+// get lends a buffer for a frame of n bytes.
+func (p *buffers) get(n int) *[]byte {
+	if n <= pieceFrame {
+		return p.piece.Get().(*[]byte)
+	}
+	return p.wire.Get().(*[]byte)
+}
+
+func (p *buffers) put(b *[]byte) {
+	if len(*b) == pieceBuffer {
+		p.piece.Put(b)
+	} else {
+		p.wire.Put(b)
+	}
+}
+
+// belowTLS is the connection that TLS runs on.
 type belowTLS struct {
 	net.Conn
-	buffers *sync.Pool
+	buffers *buffers
 
 	writing sync.Mutex
-	out     *[wireBuffer]byte // nil writes through
+	out     *[]byte // nil writes through
 	outLen  int
 
 	// One goroutine reads at a time.
-	in           *[wireBuffer]byte // nil when nothing is left in it
+	in           *[]byte // nil when nothing is left in it
 	inPos, inLen int
 	more         bool // the last read was filled, so there is likely more
 	wanted       int  // bytes within TLS that its reader waits for
+	frame        int  // the most that was wanted so far
 	record       record
 	wakeAt       int // bytes from which the kernel wakes the reader, as last set
 }
 
-func (c *belowTLS) gather() {
+// gather keeps what is written until flush. It will be n bytes, and what TLS adds.
+func (c *belowTLS) gather(n int) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	c.out = c.buffers.Get().(*[wireBuffer]byte)
+	c.out = c.buffers.get(n)
 }
 
 // flush writes what was gathered.
@@ -146,7 +178,7 @@ func (c *belowTLS) flush() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	err := c.writeOut()
-	c.buffers.Put(c.out)
+	c.buffers.put(c.out)
 	c.out = nil
 	return err
 }
@@ -155,7 +187,7 @@ func (c *belowTLS) writeOut() error {
 	if c.outLen == 0 {
 		return nil
 	}
-	_, err := c.Conn.Write(c.out[:c.outLen])
+	_, err := c.Conn.Write((*c.out)[:c.outLen])
 	c.outLen = 0
 	return err
 }
@@ -166,15 +198,15 @@ func (c *belowTLS) Write(b []byte) (int, error) {
 	if c.out == nil {
 		return c.Conn.Write(b)
 	}
-	if c.outLen+len(b) > len(c.out) {
+	if c.outLen+len(b) > len(*c.out) {
 		if err := c.writeOut(); err != nil {
 			return 0, err
 		}
 	}
-	if len(b) > len(c.out) {
+	if len(b) > len(*c.out) {
 		return c.Conn.Write(b)
 	}
-	c.outLen += copy(c.out[c.outLen:], b)
+	c.outLen += copy((*c.out)[c.outLen:], b)
 	return len(b), nil
 }
 
@@ -190,19 +222,19 @@ func (c *belowTLS) Read(b []byte) (int, error) {
 			c.more = n == len(b)
 			return n, err
 		}
-		in := c.buffers.Get().(*[wireBuffer]byte)
-		n, err := c.Conn.Read(in[:])
-		c.more = n == len(in)
+		in := c.buffers.get(c.frame)
+		n, err := c.Conn.Read(*in)
+		c.more = n == len(*in)
 		if n == 0 {
-			c.buffers.Put(in)
+			c.buffers.put(in)
 			return 0, err
 		}
-		c.record.pass(in[:n])
+		c.record.pass((*in)[:n])
 		c.in, c.inPos, c.inLen = in, 0, n
 	}
-	n := copy(b, c.in[c.inPos:c.inLen])
+	n := copy(b, (*c.in)[c.inPos:c.inLen])
 	if c.inPos += n; c.inPos == c.inLen {
-		c.buffers.Put(c.in)
+		c.buffers.put(c.in)
 		c.in = nil
 	}
 	return n, nil

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func (c *countConn) Write(b []byte) (int, error) { c.writes++; return c.Conn.Wri
 func TestBelowTLSGathers(t *testing.T) {
 	near, far := tcpPair(t)
 	count := &countConn{Conn: near}
-	buffers := &sync.Pool{New: func() any { return new([wireBuffer]byte) }}
+	buffers := newBuffers()
 	below := &belowTLS{Conn: count, buffers: buffers}
 	out := &gatheredConn{recordConn{below: below}, below}
 	in := &belowTLS{Conn: far, buffers: buffers}
@@ -88,17 +89,21 @@ func TestBelowTLSGathers(t *testing.T) {
 
 func TestBelowTLSWaitsWithoutBuffer(t *testing.T) {
 	near, far := tcpPair(t)
-	in := &belowTLS{Conn: near, buffers: &sync.Pool{New: func() any {
-		t.Error("an idle connection took a buffer")
-		return new([wireBuffer]byte)
-	}}}
+	in := &belowTLS{Conn: near, buffers: newBuffers()}
+	for _, pool := range []*sync.Pool{&in.buffers.piece, &in.buffers.wire} {
+		lend := pool.New
+		pool.New = func() any {
+			t.Error("an idle connection took a buffer")
+			return lend()
+		}
+	}
 	if _, err := far.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(in, make([]byte, 3)); err != nil { // filled: there may be more
 		t.Fatal(err)
 	}
-	in.buffers.New = func() any { return new([wireBuffer]byte) }
+	in.buffers = newBuffers()
 	b := make([]byte, 100)
 	if n, err := in.Read(b); err != nil || string(b[:n]) != "lo" {
 		t.Fatal(n, err)
@@ -180,6 +185,42 @@ func TestUntil(t *testing.T) {
 	} {
 		if got := tc.at.until(tc.wanted); got != tc.want {
 			t.Errorf("%s: %d bytes, want %d", name, got, tc.want)
+		}
+	}
+}
+
+// Frames that are no longer than a piece of 64 KiB take small buffers, longer ones large ones, at both ends.
+func TestBuffersFit(t *testing.T) {
+	const header = 12 // of yamux, which reads it first, and then the rest
+	for frame, large := range map[int]bool{header: false, 64 << 10: false, pieceFrame: false, pieceFrame + header + 1: true, maxFrame: true} {
+		near, far := tcpPair(t)
+		out, in := &belowTLS{Conn: near, buffers: newBuffers()}, &belowTLS{Conn: far, buffers: newBuffers()}
+		from, to := &gatheredConn{recordConn{below: out}, out}, &gatheredConn{recordConn{below: in}, in}
+		var lent [2]atomic.Int32
+		for i, c := range []*belowTLS{out, in} {
+			newWire := c.buffers.wire.New
+			c.buffers.wire.New = func() any { lent[i].Add(1); return newWire() }
+		}
+		got := make([]byte, frame)
+		for range 3 {
+			written := make(chan error, 1)
+			go func() {
+				_, err := from.Write(make([]byte, frame))
+				written <- err
+			}()
+			for _, part := range [][]byte{got[:header], got[header:]} {
+				if _, err := io.ReadFull(to, part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := <-written; err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, end := range []string{"written", "read"} {
+			if n := lent[i].Load(); (n > 0) != large {
+				t.Errorf("frames of %d bytes were %s with %d large buffers", frame, end, n)
+			}
 		}
 	}
 }

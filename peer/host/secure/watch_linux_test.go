@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +16,7 @@ func TestReaderSleepsTillRecordIsWhole(t *testing.T) {
 	if err := far.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	in := &belowTLS{Conn: far, buffers: &sync.Pool{New: func() any { return new([wireBuffer]byte) }}}
+	in := &belowTLS{Conn: far, buffers: newBuffers()}
 	body := bytes.Repeat([]byte{7}, 8000)
 	send := func(b []byte) {
 		t.Helper()
@@ -73,7 +72,7 @@ func TestReaderSleepsTillFrameIsWhole(t *testing.T) {
 	if err := far.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	below := &belowTLS{Conn: far, buffers: &sync.Pool{New: func() any { return new([wireBuffer]byte) }}}
+	below := &belowTLS{Conn: far, buffers: newBuffers()}
 	c := &gatheredConn{recordConn{below: below}, below}
 	ended := make(chan error)
 	go func() {
@@ -96,7 +95,7 @@ func TestReaderSleepsTillFrameIsWhole(t *testing.T) {
 // After a read that filled its buffer the next one is not left to wait for bytes that came with it.
 func TestReaderWakesForWhatIsSmall(t *testing.T) {
 	near, far := tcpPair(t)
-	in := &belowTLS{Conn: far, buffers: &sync.Pool{New: func() any { return new([wireBuffer]byte) }}}
+	in := &belowTLS{Conn: far, buffers: newBuffers()}
 	send := func(b []byte) {
 		t.Helper()
 		if _, err := near.Write(b); err != nil {

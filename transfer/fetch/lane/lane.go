@@ -55,6 +55,9 @@ const (
 	maxQueue   = 4096     // requests that wait for a lane
 )
 
+// readBuffer is for the answers about small files; what a piece has beyond it goes to where it belongs at once. In bytes.
+const readBuffer = 16 << 10
+
 // Stall is how long a source may be silent while it owes something.
 const Stall = 20 * time.Second
 
@@ -387,7 +390,7 @@ const maxReply = 8 << 10
 // read takes answers until the stream breaks or the lanes end.
 func (c *conversation) read(s *Scratch) error {
 	f := c.f
-	in := wire.NewReader(Alive(c.stream))
+	in := wire.NewReaderSize(Alive(c.stream), readBuffer)
 	var reply transferpb.GetReply
 	for {
 		j := c.next()

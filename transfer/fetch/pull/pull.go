@@ -276,7 +276,7 @@ func (l *Pull) FromShelf(h *manifest.Hasher, i int, want transfer.Hash) bool {
 		return false
 	}
 	if l.shelved == nil {
-		l.shelved = make([]byte, transfer.UsualPiece)
+		l.shelved = make([]byte, min(l.Layout.Length(0), transfer.UsualPiece))
 	}
 	b, ok := l.Shelf.Piece(l.File, l.Layout, i, want, l.shelved)
 	if !ok || h.Subtree(b, l.Layout.Offset(i)) != want {
