@@ -24,6 +24,10 @@ import (
 // memory, and can't be killed. So the tests' own program runs again as another one.
 const asChild = "PEERD_MOUNT_TEST_CHILD"
 
+// apart marks the tests in a mount namespace of their own: who else makes one while something is mounted, as the tests of other
+// packages do, would keep it mounted there for as long as that one lasts.
+const apart = "PEERD_MOUNT_TEST_APART"
+
 func TestMain(m *testing.M) {
 	if what := os.Getenv(asChild); what != "" {
 		if err := children[what](os.Args[1:]); err != nil {
@@ -32,7 +36,26 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	if os.Geteuid() != 0 {
+		os.Exit(m.Run())
+	}
+	if os.Getenv(apart) != "" {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			fmt.Fprintln(os.Stderr, "a mount namespace:", err)
+			os.Exit(1)
+		}
+		os.Exit(m.Run())
+	}
+	runtime.LockOSThread() // the tests end with this thread
+	tests := exec.Command(os.Args[0], os.Args[1:]...)
+	tests.Stdin, tests.Stdout, tests.Stderr = os.Stdin, os.Stdout, os.Stderr
+	tests.Env = append(os.Environ(), apart+"=1")
+	tests.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if err := tests.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "tests in a mount namespace of their own:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 var children = map[string]func(args []string) error{

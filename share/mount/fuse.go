@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -33,6 +34,7 @@ type Mount struct {
 	log  *slog.Logger
 	stop context.CancelFunc
 	done chan struct{}
+	away atomic.Bool // detached, whether or not somebody uses it still
 }
 
 // New mounts a tree on dir, which is made if only it is missing, and must be empty. What an earlier daemon left mounted there
@@ -112,11 +114,11 @@ func (m *Mount) Wait() { <-m.done }
 func (m *Mount) Done() <-chan struct{} { return m.done }
 
 // Unmount takes the mount away. While programs use it, it waits for them, 2 s at most; then the mount disappears from their
-// sight, and ends when they do.
+// sight, and ends when they do. Once more it leaves alone what else was mounted on the folder since.
 func (m *Mount) Unmount(ctx context.Context) error {
 	late := time.NewTimer(busyFor)
 	defer late.Stop()
-	for {
+	for !m.away.Load() {
 		err := detach(m.dir, false)
 		select {
 		case <-m.done:
@@ -124,6 +126,7 @@ func (m *Mount) Unmount(ctx context.Context) error {
 		default:
 		}
 		if err == nil {
+			m.away.Store(true)
 			break
 		}
 		select {
@@ -138,6 +141,7 @@ func (m *Mount) Unmount(ctx context.Context) error {
 		if err := detach(m.dir, true); err != nil {
 			return &peer.Error{Op: "unmount", Path: m.dir, Kind: peer.Other, Err: fmt.Errorf("it is in use: %w", err)}
 		}
+		m.away.Store(true)
 		return nil
 	}
 	select {

@@ -247,6 +247,19 @@ func TestUnmountInUse(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "a.txt")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v, want that nothing is there", err)
 	}
+	next, err := mount.New(t.Context(), vfstest.Running(t, world()), dir, mount.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Unmount(t.Context()); err != nil {
+		t.Errorf("once more: %v", err)
+	}
+	if on := mount.On(dir); on != dir {
+		t.Error("it took away what was mounted there since")
+	}
+	if err := next.Unmount(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	_ = in.Close()
 	if err := c.Wait(); err != nil {
 		t.Errorf("who had a file open could not read it: %v", err)
@@ -257,7 +270,7 @@ func TestUnmountInUse(t *testing.T) {
 		t.Error("it did not end with the last who used it")
 	}
 	if err := m.Unmount(t.Context()); err != nil {
-		t.Errorf("once more: %v", err)
+		t.Errorf("when it had ended: %v", err)
 	}
 }
 
