@@ -36,26 +36,27 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if os.Geteuid() != 0 {
-		os.Exit(m.Run())
-	}
-	if os.Getenv(apart) != "" {
-		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			fmt.Fprintln(os.Stderr, "a mount namespace:", err)
-			os.Exit(1)
-		}
-		os.Exit(m.Run())
-	}
-	runtime.LockOSThread() // the tests end with this thread
-	tests := exec.Command(os.Args[0], os.Args[1:]...)
-	tests.Stdin, tests.Stdout, tests.Stderr = os.Stdin, os.Stdout, os.Stderr
-	tests.Env = append(os.Environ(), apart+"=1")
-	tests.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if err := tests.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "tests in a mount namespace of their own:", err)
+	if os.Geteuid() == 0 && os.Getenv(apart) == "" {
+		fmt.Fprintln(os.Stderr, "a mount namespace:", again())
 		os.Exit(1)
 	}
-	os.Exit(0)
+	os.Exit(m.Run())
+}
+
+// again executes this program in a mount namespace of its own. The process stays the same one, so who interrupts it reaches it.
+func again() error {
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(self, os.Args, append(os.Environ(), apart+"=1"))
 }
 
 var children = map[string]func(args []string) error{
