@@ -26,7 +26,7 @@ type getter struct {
 	ctx     context.Context // of the stream
 	limiter *rate.Limiter
 	slots   *rate.Slots
-	bufs    *buffers
+	bufs    *wire.Buffers
 	buf     *[]byte // what out is made of, while there are requests
 	out     []byte  // answers not yet sent
 	class   rate.Class
@@ -43,7 +43,7 @@ type getter struct {
 // Get is the handler of [GetProtocol].
 func (s *Service) Get(ctx context.Context, st peer.Stream) error {
 	c, ctx := s.session(ctx, st)
-	g := &getter{session: c, ctx: ctx, limiter: s.limiter, slots: s.slots, bufs: &s.bufs, class: rate.Interactive}
+	g := &getter{session: c, ctx: ctx, limiter: s.limiter, slots: s.slots, bufs: s.bufs, class: rate.Interactive}
 	defer func() {
 		c.guard.Close()
 		g.giveBack()
@@ -116,7 +116,7 @@ func (g *getter) borrow(n int) {
 		return
 	}
 	g.giveBack()
-	g.buf = g.bufs.get(n)
+	g.buf = g.bufs.Get(n)
 	g.out = (*g.buf)[:0]
 }
 
@@ -131,7 +131,7 @@ func sent(f File, n int64) {
 func (g *getter) giveBack() {
 	if g.buf != nil {
 		*g.buf = g.out[:0]
-		g.bufs.put(g.buf)
+		g.bufs.Put(g.buf)
 		g.buf, g.out = nil, nil
 	}
 }

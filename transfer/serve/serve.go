@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/peerd/peerd/peer"
@@ -44,30 +43,6 @@ const (
 	pieceBuffer = transfer.MinPiece + maxHeader
 	maxHeader   = 4 << 10
 )
-
-// buffers are lent to who has something to answer, since many streams are idle.
-type buffers struct{ piece, send sync.Pool }
-
-// get lends a buffer for n bytes, or of sendBuffer if that is less.
-func (p *buffers) get(n int) *[]byte {
-	pool, size := &p.send, sendBuffer
-	if n <= pieceBuffer {
-		pool, size = &p.piece, pieceBuffer
-	}
-	if b, ok := pool.Get().(*[]byte); ok {
-		return b
-	}
-	b := make([]byte, 0, size)
-	return &b
-}
-
-func (p *buffers) put(b *[]byte) {
-	if cap(*b) < sendBuffer {
-		p.piece.Put(b)
-	} else {
-		p.send.Put(b)
-	}
-}
 
 // File is one open file. One with a method Sent(n int64) is told, before it is closed, how many of its bytes went out in answers.
 type File interface {
@@ -109,7 +84,7 @@ type Service struct {
 	table   *tracker.Table
 	topics  Topics
 	log     *slog.Logger
-	bufs    buffers
+	bufs    *wire.Buffers // lent to who has something to answer, since many streams are idle
 	limiter *rate.Limiter
 	slots   *rate.Slots
 }
@@ -122,6 +97,7 @@ func New(o Options) *Service {
 		table:   o.Table,
 		topics:  o.Topics,
 		log:     o.Log,
+		bufs:    wire.NewBuffers(pieceBuffer, sendBuffer),
 	}
 	if s.table == nil {
 		s.table = tracker.New()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/host/limit"
+	"github.com/peerd/peerd/peer/wire"
 )
 
 // Sizes in bytes.
@@ -28,9 +29,9 @@ const (
 	// wireBuffer holds a frame cut into TLS records of 16 KiB, each with 22 bytes around it (RFC 8446 section 5.2).
 	wireBuffer = maxFrame + 8<<10
 	// pieceBuffer does for a piece of 64 KiB, as files of up to 32 MiB have them: who gives to and takes from many has one for each.
-	// pieceFrame is the longest frame that it is lent for; the rest is for records, whose first are small.
 	pieceBuffer = 72 << 10
-	pieceFrame  = pieceBuffer - 4<<10
+	// records is what TLS adds to the longest frame that a pieceBuffer is lent for, and more: its first records are small.
+	records = 4 << 10
 	// gatherFrom is the length from which TLS may cut one write into several records. Its first records are small.
 	gatherFrom = 1 << 10
 )
@@ -43,7 +44,7 @@ func New(key crypto.PrivKey, deadAfter time.Duration) (sec.SecureTransport, []up
 	if err != nil {
 		return nil, nil, err
 	}
-	return &security{t, newBuffers(), deadAfter}, muxers, nil
+	return &security{t, wire.NewBuffers(pieceBuffer, wireBuffer), deadAfter}, muxers, nil
 }
 
 // newMuxer makes yamux with frames as large as our writes. Windows start small and grow on paths that need it, since only
@@ -69,7 +70,7 @@ func newMuxer(deadAfter time.Duration) network.Multiplexer {
 // makes a system call of every record of 16 KiB, and wakes the other side as often.
 type security struct {
 	*libp2ptls.Transport
-	buffers   *buffers
+	buffers   lender
 	deadAfter time.Duration
 }
 
@@ -121,36 +122,16 @@ func (c *gatheredConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// buffers are lent while bytes flow, so an idle connection has none.
-type buffers struct{ piece, wire sync.Pool }
-
-func newBuffers() *buffers {
-	p := new(buffers)
-	p.piece.New = func() any { b := make([]byte, pieceBuffer); return &b }
-	p.wire.New = func() any { b := make([]byte, wireBuffer); return &b }
-	return p
+// lender is [wire.Buffers].
+type lender interface {
+	Get(n int) *[]byte
+	Put(*[]byte)
 }
 
-// get lends a buffer for a frame of n bytes.
-func (p *buffers) get(n int) *[]byte {
-	if n <= pieceFrame {
-		return p.piece.Get().(*[]byte)
-	}
-	return p.wire.Get().(*[]byte)
-}
-
-func (p *buffers) put(b *[]byte) {
-	if len(*b) == pieceBuffer {
-		p.piece.Put(b)
-	} else {
-		p.wire.Put(b)
-	}
-}
-
-// belowTLS is the connection that TLS runs on.
+// belowTLS is the connection that TLS runs on. Buffers are borrowed while bytes flow, so an idle connection has none.
 type belowTLS struct {
 	net.Conn
-	buffers *buffers
+	buffers lender
 
 	writing sync.Mutex
 	out     *[]byte // nil writes through
@@ -170,7 +151,7 @@ type belowTLS struct {
 func (c *belowTLS) gather(n int) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	c.out = c.buffers.get(n)
+	c.out = c.buffers.Get(n + records)
 }
 
 // flush writes what was gathered.
@@ -178,7 +159,7 @@ func (c *belowTLS) flush() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	err := c.writeOut()
-	c.buffers.put(c.out)
+	c.buffers.Put(c.out)
 	c.out = nil
 	return err
 }
@@ -222,11 +203,11 @@ func (c *belowTLS) Read(b []byte) (int, error) {
 			c.more = n == len(b)
 			return n, err
 		}
-		in := c.buffers.get(c.frame)
+		in := c.buffers.Get(c.frame + records)
 		n, err := c.Conn.Read(*in)
 		c.more = n == len(*in)
 		if n == 0 {
-			c.buffers.put(in)
+			c.buffers.Put(in)
 			return 0, err
 		}
 		c.record.pass((*in)[:n])
@@ -234,7 +215,7 @@ func (c *belowTLS) Read(b []byte) (int, error) {
 	}
 	n := copy(b, (*c.in)[c.inPos:c.inLen])
 	if c.inPos += n; c.inPos == c.inLen {
-		c.buffers.put(c.in)
+		c.buffers.Put(c.in)
 		c.in = nil
 	}
 	return n, nil

@@ -5,12 +5,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/sec"
+
+	"github.com/peerd/peerd/peer/wire"
 )
 
 // recordConn cuts each write into records, as TLS does.
@@ -30,6 +31,22 @@ func (c recordConn) Write(b []byte) (n int, err error) {
 
 func (c recordConn) Read(b []byte) (int, error) { return c.below.Read(b) }
 
+// counting counts what is lent.
+type counting struct {
+	lender
+	small, large atomic.Int32
+}
+
+func (c *counting) Get(n int) *[]byte {
+	b := c.lender.Get(n)
+	if len(*b) > pieceBuffer {
+		c.large.Add(1)
+	} else {
+		c.small.Add(1)
+	}
+	return b
+}
+
 // countConn counts the writes that reach the network.
 type countConn struct {
 	net.Conn
@@ -41,7 +58,7 @@ func (c *countConn) Write(b []byte) (int, error) { c.writes++; return c.Conn.Wri
 func TestBelowTLSGathers(t *testing.T) {
 	near, far := tcpPair(t)
 	count := &countConn{Conn: near}
-	buffers := newBuffers()
+	buffers := wire.NewBuffers(pieceBuffer, wireBuffer)
 	below := &belowTLS{Conn: count, buffers: buffers}
 	out := &gatheredConn{recordConn{below: below}, below}
 	in := &belowTLS{Conn: far, buffers: buffers}
@@ -89,21 +106,17 @@ func TestBelowTLSGathers(t *testing.T) {
 
 func TestBelowTLSWaitsWithoutBuffer(t *testing.T) {
 	near, far := tcpPair(t)
-	in := &belowTLS{Conn: near, buffers: newBuffers()}
-	for _, pool := range []*sync.Pool{&in.buffers.piece, &in.buffers.wire} {
-		lend := pool.New
-		pool.New = func() any {
-			t.Error("an idle connection took a buffer")
-			return lend()
-		}
-	}
+	taken := &counting{lender: wire.NewBuffers(pieceBuffer, wireBuffer)}
+	in := &belowTLS{Conn: near, buffers: taken}
 	if _, err := far.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(in, make([]byte, 3)); err != nil { // filled: there may be more
 		t.Fatal(err)
 	}
-	in.buffers = newBuffers()
+	if taken.small.Load()+taken.large.Load() > 0 {
+		t.Error("an idle connection took a buffer")
+	}
 	b := make([]byte, 100)
 	if n, err := in.Read(b); err != nil || string(b[:n]) != "lo" {
 		t.Fatal(n, err)
@@ -191,16 +204,18 @@ func TestUntil(t *testing.T) {
 
 // Frames that are no longer than a piece of 64 KiB take small buffers, longer ones large ones, at both ends.
 func TestBuffersFit(t *testing.T) {
-	const header = 12 // of yamux, which reads it first, and then the rest
-	for frame, large := range map[int]bool{header: false, 64 << 10: false, pieceFrame: false, pieceFrame + header + 1: true, maxFrame: true} {
+	const (
+		header  = 12 // of yamux, which reads it first, and then the rest
+		longest = pieceBuffer - records
+	)
+	for frame, large := range map[int]bool{header: false, 64 << 10: false, longest: false, longest + header + 1: true, maxFrame: true} {
 		near, far := tcpPair(t)
-		out, in := &belowTLS{Conn: near, buffers: newBuffers()}, &belowTLS{Conn: far, buffers: newBuffers()}
-		from, to := &gatheredConn{recordConn{below: out}, out}, &gatheredConn{recordConn{below: in}, in}
-		var lent [2]atomic.Int32
-		for i, c := range []*belowTLS{out, in} {
-			newWire := c.buffers.wire.New
-			c.buffers.wire.New = func() any { lent[i].Add(1); return newWire() }
+		var lent [2]counting
+		for i := range lent {
+			lent[i].lender = wire.NewBuffers(pieceBuffer, wireBuffer)
 		}
+		out, in := &belowTLS{Conn: near, buffers: &lent[0]}, &belowTLS{Conn: far, buffers: &lent[1]}
+		from, to := &gatheredConn{recordConn{below: out}, out}, &gatheredConn{recordConn{below: in}, in}
 		got := make([]byte, frame)
 		for range 3 {
 			written := make(chan error, 1)
@@ -218,7 +233,7 @@ func TestBuffersFit(t *testing.T) {
 			}
 		}
 		for i, end := range []string{"written", "read"} {
-			if n := lent[i].Load(); (n > 0) != large {
+			if n := lent[i].large.Load(); (n > 0) != large {
 				t.Errorf("frames of %d bytes were %s with %d large buffers", frame, end, n)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/peerd/peerd/peer/wire"
 )
 
 // The kernel is told how much of the record at hand is missing, and what ends a connection in its midst is read all the same.
@@ -16,7 +18,7 @@ func TestReaderSleepsTillRecordIsWhole(t *testing.T) {
 	if err := far.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	in := &belowTLS{Conn: far, buffers: newBuffers()}
+	in := &belowTLS{Conn: far, buffers: wire.NewBuffers(pieceBuffer, wireBuffer)}
 	body := bytes.Repeat([]byte{7}, 8000)
 	send := func(b []byte) {
 		t.Helper()
@@ -72,7 +74,7 @@ func TestReaderSleepsTillFrameIsWhole(t *testing.T) {
 	if err := far.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	below := &belowTLS{Conn: far, buffers: newBuffers()}
+	below := &belowTLS{Conn: far, buffers: wire.NewBuffers(pieceBuffer, wireBuffer)}
 	c := &gatheredConn{recordConn{below: below}, below}
 	ended := make(chan error)
 	go func() {
@@ -95,7 +97,7 @@ func TestReaderSleepsTillFrameIsWhole(t *testing.T) {
 // After a read that filled its buffer the next one is not left to wait for bytes that came with it.
 func TestReaderWakesForWhatIsSmall(t *testing.T) {
 	near, far := tcpPair(t)
-	in := &belowTLS{Conn: far, buffers: newBuffers()}
+	in := &belowTLS{Conn: far, buffers: wire.NewBuffers(pieceBuffer, wireBuffer)}
 	send := func(b []byte) {
 		t.Helper()
 		if _, err := near.Write(b); err != nil {

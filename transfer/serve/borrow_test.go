@@ -1,24 +1,14 @@
 package serve
 
-import "testing"
+import (
+	"testing"
 
-// What needs little is not given much, and nobody who needs much is given little.
-func TestBuffersFit(t *testing.T) {
-	var lent buffers
-	for range 3 {
-		for n, want := range map[int]int{0: pieceBuffer, pieceBuffer: pieceBuffer, pieceBuffer + 1: sendBuffer, sendBuffer: sendBuffer, 2 * sendBuffer: sendBuffer} {
-			b := lent.get(n)
-			if cap(*b) != want {
-				t.Errorf("for %d bytes there were %d, want %d", n, cap(*b), want)
-			}
-			lent.put(b)
-		}
-	}
-}
+	"github.com/peerd/peerd/peer/wire"
+)
 
 // A small buffer does not stay for a burst that needs more, and what is in one is not lost.
 func TestBorrowsMore(t *testing.T) {
-	g := &getter{bufs: new(buffers)}
+	g := &getter{bufs: wire.NewBuffers(pieceBuffer, sendBuffer)}
 	step := func(what string, want int) {
 		t.Helper()
 		if cap(g.out) != want {
