@@ -8,17 +8,13 @@ package lane
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/peerd/peerd/peer"
-	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/manifest"
 	"github.com/peerd/peerd/transfer/serve"
@@ -50,9 +46,10 @@ type Options struct {
 
 // Bounds of what is asked for at once.
 const (
-	window     = 16 << 20 // bytes that a lane may owe: covers 1 Gbit/s at 120 ms
-	maxPending = 1024     // requests that a lane may owe
-	maxQueue   = 4096     // requests that wait for a lane
+	window     = 16 << 20  // bytes that a lane may owe: covers 1 Gbit/s at 120 ms
+	maxPending = 1024      // requests that a lane may owe
+	maxQueue   = 4096      // requests that wait for a lane
+	uneven     = 256 << 10 // bytes that a lane may owe more than another before a piece is left to that one
 )
 
 // readBuffer is for the answers about small files; what a piece has beyond it goes to where it belongs at once. In bytes.
@@ -102,7 +99,8 @@ type Lanes struct {
 	mu    sync.Mutex
 	wake  *sync.Cond
 	queue []Job
-	ready bool // lanes connect before they have anything to ask for
+	talks []*conversation // that are under way
+	ready bool            // lanes connect before they have anything to ask for
 }
 
 // Open starts lanes, which work until Close or until ctx ends.
@@ -261,205 +259,4 @@ func (f *Lanes) queued() bool {
 		f.wake.Broadcast() // who waits for room in the queue
 	}
 	return len(f.queue) > 0
-}
-
-// conversation is one stream's worth of a lane. The asking goroutine appends to owed, the reading one takes from it.
-type conversation struct {
-	f      *Lanes
-	stream peer.Stream
-	owed   []Job // guarded by f.mu, like all below
-	bytes  int64
-	broken bool
-}
-
-// converse asks and reads on one stream until it breaks, and gives back what is still owed.
-func (f *Lanes) converse(lane int, s *Scratch) ([]Job, error) {
-	st, err := f.src.Opener.Open(f.ctx, f.src.Peer, serve.GetProtocol, lane)
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(f.ctx, func() { st.Reset() })
-	defer stop()
-	c := &conversation{f: f, stream: st}
-	asked := make(chan error, 1)
-	go func() { asked <- c.ask() }()
-	err = c.read(s)
-	st.Reset()
-	f.mu.Lock()
-	c.broken = true
-	f.wake.Broadcast()
-	f.mu.Unlock()
-	if askErr := <-asked; askErr != nil && (err == nil || peer.KindOf(askErr) == peer.Denied) {
-		err = askErr
-	}
-	return c.owed, err
-}
-
-// take waits for a job and room in the window for it, and owes it.
-func (c *conversation) take(wait bool) Job {
-	f := c.f
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for f.ctx.Err() == nil && !c.broken {
-		if f.queued() && len(c.owed) < maxPending && (c.bytes == 0 || c.bytes+f.queue[0].Cost() <= window) {
-			j := f.queue[0]
-			f.queue = f.queue[1:]
-			c.owed = append(c.owed, j)
-			c.bytes += j.Cost()
-			f.wake.Broadcast()
-			return j
-		}
-		if !wait {
-			return nil
-		}
-		f.wake.Wait()
-	}
-	return nil
-}
-
-// batch is how many bytes of requests go out in one write.
-const batch = 32 << 10
-
-// ask sends requests until the conversation breaks.
-func (c *conversation) ask() error {
-	var out, shown []byte
-	for {
-		j := c.take(len(out) == 0)
-		if j == nil || len(out) >= batch {
-			if len(out) > 0 {
-				if err := c.stream.SetWriteDeadline(time.Now().Add(Stall)); err != nil {
-					return err
-				}
-				if _, err := c.stream.Write(out); err != nil {
-					c.stream.Reset()
-					return err
-				}
-				out = out[:0]
-			} else if j == nil {
-				return nil
-			}
-			if j == nil {
-				continue
-			}
-		}
-		grant, err := c.f.src.Grant(c.f.ctx)
-		if err != nil {
-			c.stream.Reset()
-			return err
-		}
-		req := &transferpb.GetRequest{File: &transferpb.File{Share: c.f.src.Share[:]}}
-		if string(grant) != string(shown) {
-			req.File.Grant, shown = grant, grant
-		}
-		j.Request(req)
-		if out, err = wire.AppendMsg(out, req); err != nil {
-			c.stream.Reset()
-			return err
-		}
-	}
-}
-
-// next waits for something owed.
-func (c *conversation) next() Job {
-	f := c.f
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for len(c.owed) == 0 && f.ctx.Err() == nil {
-		f.wake.Wait()
-	}
-	if f.ctx.Err() != nil {
-		return nil
-	}
-	return c.owed[0]
-}
-
-// settle takes the first job off what is owed.
-func (c *conversation) settle(j Job) {
-	f := c.f
-	f.opts.Heard.Store(time.Now().UnixNano())
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c.owed = c.owed[1:]
-	c.bytes -= j.Cost()
-	f.wake.Broadcast()
-}
-
-// maxReply is the largest header of an answer, in bytes.
-const maxReply = 8 << 10
-
-// read takes answers until the stream breaks or the lanes end.
-func (c *conversation) read(s *Scratch) error {
-	f := c.f
-	in := wire.NewReaderSize(Alive(c.stream), readBuffer)
-	var reply transferpb.GetReply
-	for {
-		j := c.next()
-		if j == nil {
-			return nil
-		}
-		if err := Read(in, &reply, maxReply, f.src.Label); err != nil {
-			return err
-		}
-		if reply.Length > transfer.MaxFile || (reply.Error != nil && reply.Length > 0) {
-			return f.nonsense(fmt.Errorf("an answer of %d bytes", reply.Length))
-		}
-		var from io.Reader = in
-		if f.opts.Pace != nil {
-			from = &paced{in, f}
-		}
-		body := &io.LimitedReader{R: from, N: int64(reply.Length)}
-		if err := j.Receive(&reply, body, s); err != nil {
-			return err
-		}
-		if body.N > 0 {
-			return f.nonsense(fmt.Errorf("an answer has %d bytes too many", body.N))
-		}
-		c.settle(j)
-	}
-}
-
-// paced is a stream that is read no faster than [Options.Pace] lets it.
-type paced struct {
-	io.Reader
-	f *Lanes
-}
-
-func (p *paced) Read(b []byte) (int, error) {
-	n, err := p.Reader.Read(b)
-	if n > 0 {
-		if err := p.f.opts.Pace(p.f.ctx, n); err != nil {
-			return n, err
-		}
-	}
-	return n, err
-}
-
-// nonsense is the error of a source that does not speak as it must. It is final.
-func (f *Lanes) nonsense(err error) error { return Nonsense(f.src.Label, err) }
-
-// Nonsense is the error of a source, called label, that does not speak as it must. It is final.
-func Nonsense(label string, err error) error {
-	return &peer.Error{Path: label, Kind: peer.Integrity, Err: fmt.Errorf("the source's answer makes no sense: %w", err)}
-}
-
-// Read reads a message of a source. One that can't be read was not cut short by the network, which proves what it carries:
-// it is a lie.
-func Read(in *wire.Reader, m proto.Message, limit int, label string) error {
-	err := in.ReadMsg(m, limit)
-	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLong) {
-		return Nonsense(label, err)
-	}
-	return err
-}
-
-// Alive makes silence of more than [Stall] on a stream an error.
-func Alive(s peer.Stream) peer.Stream { return &alive{s} }
-
-type alive struct{ peer.Stream }
-
-func (a *alive) Read(b []byte) (int, error) {
-	if err := a.SetReadDeadline(time.Now().Add(Stall)); err != nil {
-		return 0, err
-	}
-	return a.Stream.Read(b)
 }
