@@ -53,9 +53,6 @@ func (f *Lanes) converse(lane int, s *Scratch) ([]Job, error) {
 	}()
 	err = c.read(s)
 	st.Reset()
-	f.mu.Lock()
-	c.broken = true
-	f.mu.Unlock()
 	c.leave()
 	if askErr := <-asked; askErr != nil && (err == nil || peer.KindOf(askErr) == peer.Denied) {
 		err = askErr
@@ -63,11 +60,12 @@ func (f *Lanes) converse(lane int, s *Scratch) ([]Job, error) {
 	return c.owed, err
 }
 
-// leave says that nothing is asked for here any more.
+// leave has nothing asked for here any more.
 func (c *conversation) leave() {
 	f := c.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	c.broken = true
 	f.talks = slices.DeleteFunc(f.talks, func(o *conversation) bool { return o == c })
 	f.wake.Broadcast()
 }

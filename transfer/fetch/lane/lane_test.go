@@ -109,7 +109,7 @@ func (j job) Receive(_ *transferpb.GetReply, body io.Reader, _ *Scratch) error {
 // has nothing to bring; and a lane that brings nothing keeps no more than its part.
 func TestEven(t *testing.T) {
 	const jobs = 48 // less than one lane may owe
-	any := func(pushed int64) int64 { return pushed }
+	every := func(pushed int64) int64 { return pushed }
 	half := func(pushed int64) int64 { return pushed/2 + 1 }
 	none := func(int64) int64 { return 0 }
 	for _, c := range []struct {
@@ -119,8 +119,8 @@ func TestEven(t *testing.T) {
 		apart  int64             // requests that one lane has more than the other, at most
 		owed   func(int64) int64 // of so many pieces don't come, at most
 	}{
-		{"large pieces", 256 << 10, [2]bool{true, true}, 2, any},
-		{"pieces of the least size", 64 << 10, [2]bool{true, true}, 5, any},
+		{"large pieces", 256 << 10, [2]bool{true, true}, 2, every},
+		{"pieces of the least size", 64 << 10, [2]bool{true, true}, 5, every},
 		{"one lane brings nothing", 256 << 10, [2]bool{true, false}, math.MaxInt64, half},
 		{"both bring what they are asked for", 256 << 10, [2]bool{}, math.MaxInt64, none},
 	} {
