@@ -153,10 +153,23 @@ func TestFarPackets(t *testing.T) {
 	}
 }
 
-func TestWatchEnds(t *testing.T) {
+// TestWatch: what changed before it listened is news as well; and it ends.
+func TestWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() { ended <- Watch(ctx, func() {}) }()
+	changed, ended := make(chan struct{}, 1), make(chan error)
+	go func() {
+		ended <- Watch(ctx, func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	select {
+	case <-changed:
+	case <-time.After(5 * time.Second):
+		t.Error("Watch says nothing of what changed before it")
+	}
 	cancel()
 	select {
 	case <-ended:

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Watch calls changed whenever the kernel says that an interface or address came, went or changed, until ctx ends. It
-// costs nothing while nothing happens.
+// Watch calls changed when it has begun to listen, since what changed before went unheard, and then whenever the kernel
+// says that an interface or address came, went or changed, until ctx ends. It costs nothing while nothing happens.
 func Watch(ctx context.Context, changed func()) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -24,6 +24,7 @@ func Watch(ctx context.Context, changed func()) error {
 	}
 	defer context.AfterFunc(ctx, func() { f.Close() })()
 	buf := make([]byte, 8192)
+	changed()
 	for ctx.Err() == nil {
 		// What it says does not matter, nor that it may say too much at once (ENOBUFS): the interfaces are listed anew.
 		if _, err := f.Read(buf); err != nil && !errors.Is(err, unix.ENOBUFS) {

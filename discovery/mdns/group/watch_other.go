@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// Watch calls changed now and then until ctx ends.
+// Watch calls changed at once, and then now and then until ctx ends.
 func Watch(ctx context.Context, changed func()) error {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
+	changed()
 	for {
 		select {
 		case <-tick.C:
