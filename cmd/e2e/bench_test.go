@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -27,13 +28,14 @@ var (
 	before     = flag.String("before", "", "an older peerd that BenchmarkBefore runs beside the present one")
 )
 
-// newRig makes hosts, two of which are the rig's, and a folder for what is to be fetched, in memory.
+// newRig makes hosts, two of which are the rig's, and a folder for what is to be fetched. All is in memory, what programs keep as well:
+// a disk on one side of a comparison would decide it.
 func newRig(b *testing.B, hosts int) *rig {
-	all, l := nodes(b, lantest.Options{Hosts: hosts, Congestion: *congestion})
 	dir := ram(b)
+	all, l := nodes(b, lantest.Options{Hosts: hosts, Congestion: *congestion, Homes: dir})
 	r := &rig{tb: b, server: l.Hosts[0], client: l.Hosts[1], address: l.Hosts[0].Addr(0).String(), peers: all,
-		src: dir + "/src", dst: dir + "/dst", work: b.TempDir()}
-	if err := os.Mkdir(r.src, 0o755); err != nil {
+		src: dir + "/src", dst: dir + "/dst", work: dir + "/work"}
+	if err := errors.Join(os.Mkdir(r.src, 0o755), os.Mkdir(r.work, 0o755)); err != nil {
 		b.Fatal(err)
 	}
 	return r

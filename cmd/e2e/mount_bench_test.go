@@ -134,7 +134,10 @@ func (r *rig) rclone(dir, remote string, settings ...string) func() {
 
 // mountDav has davfs2 read folders in large steps: with its usual ones new kernels give it EINVAL.
 func mountDav(r *rig, dir string) func() {
-	const cache = "/run/davcache" // it gives up root's rights, and then gets into no folder of a test
+	cache := r.work + "/davcache"
+	if err := os.Chmod(filepath.Dir(r.work), 0o755); err != nil { // it gives up root's rights
+		r.tb.Fatal(err)
+	}
 	if res := r.client.Run(quick, r.client.Command("sh", "-c", "rm -rf "+cache+"; mkdir -p /run/mount.davfs "+cache+"; chown root:davfs2 /run/mount.davfs "+cache+"; chmod 1775 /run/mount.davfs "+cache)); res.Status != 0 {
 		r.tb.Logf("mount.davfs: %s", res.Stderr)
 		return nil
@@ -147,13 +150,13 @@ func mountDav(r *rig, dir string) func() {
 	return r.lasting(dir, r.client.Command("mount.davfs", "http://"+r.address+":8090/", dir, "-o", "conf="+r.work+"/davfs.conf,uid=root,gid=root"))
 }
 
-// job is one row of the comparison: a shell's line that is run in a mount, M, with the number of the run, N, and the rig's own
-// files, W. Before the first of a mount nothing of it was read.
+// job is one row of the comparison: a shell's line that is run in a mount, M, with the number of the run, N, the rig's own files, W, and
+// K in the names of what it makes: a server may think that what was removed behind its back is still there. Before the first of a mount nothing of it was read.
 type job struct {
 	name, unit string
 	line       string
 	after      string                                          // another line, run before the clock stops, at the server with its folder as S
-	arrived    func(r *rig, round int) bool                    // stops the clock in place of after, which then says whether it is true; nil if there is none
+	arrived    func(r *rig, made string) bool                  // stops the clock in place of after, which then says whether it is true; nil if there is none
 	figure     func(took time.Duration, output string) float64 // what is told; more is better where unit has a slash
 }
 
@@ -202,14 +205,14 @@ func mountJobs() []job {
 	return []job{
 		{"read 256 MiB, cold", "MB/s", `dd if=$M/read$N of=/dev/null bs=1M status=none`, "", nil, rate},
 		{"read 256 MiB, warm", "MB/s", `dd if=$M/read$N of=/dev/null bs=1M status=none`, "", nil, rate},
-		{"write 256 MiB, at the owner", "MB/s", `dd if=$W/write of=$M/written$N bs=1M conv=fsync status=none`, `test "$(stat -c %s $S/written$N)" = "$(stat -c %s $W/write)" && cmp -s $S/written$N $W/write`, nil, rate},
+		{"write 256 MiB, at the owner", "MB/s", `dd if=$W/write of=$M/written$K bs=1M conv=fsync status=none`, `test "$(stat -c %s $S/written$K)" = "$(stat -c %s $W/write)" && cmp -s $S/written$K $W/write`, nil, rate},
 		{"random 4 KiB reads, with opening", "1/s", readsOf + `=$M/random$N $T`, "", nil, itself},
 		// Each page of the file once. What it takes to open it fio does not count.
 		{"random 4 KiB reads of all 64 MiB, by fio", "1/s", `fio --name=r --filename=$M/whole$N --rw=randread --bs=4k --size=64M --runtime=4 --randseed=7 --minimal | cut -d';' -f8`, "", nil, itself},
 		{"find in 10,000 files, cold", "s", find, "", nil, itself},
 		{"find in 10,000 files, warm", "s", find, "", nil, itself},
-		{"cp -r of go/src/net, at the owner", "s", `cp -r $W/net $M/net$N`, `test "$(find $S/net$N | wc -l)" = "$(find $W/net | wc -l)" && diff -rq $W/net $S/net$N >/dev/null`,
-			func(r *rig, round int) bool { return sameSizes(r.work+"/net", fmt.Sprintf("%s/net%d", r.src, round)) }, seconds},
+		{"cp -r of go/src/net, at the owner", "s", `cp -r $W/net $M/net$K`, `test "$(find $S/net$K | wc -l)" = "$(find $W/net | wc -l)" && diff -rq $W/net $S/net$K >/dev/null`,
+			func(r *rig, made string) bool { return sameSizes(r.work+"/net", r.src+"/net"+made) }, seconds},
 		{"git status, second", "s", `git -C $M/repo status >/dev/null`, "", nil, seconds},
 		// Of what its owner hashed as little as of what the first row reads.
 		{beside + " of 256 MiB", "MB/s", `$P --home $H cp //h1/src/copied$N $D/copy$N && rm $D/copy$N`, "", nil, rate},
@@ -284,7 +287,8 @@ func compareMounts(b *testing.B, title string, delay time.Duration, rate string)
 	figures := make(map[string][]float64) // by mounter and job
 	for round := range *runs {
 		for _, m := range all {
-			dir := filepath.Join(r.client.Home, "mnt-"+strings.ReplaceAll(m.name, " ", "-"))
+			name := strings.ReplaceAll(m.name, " ", "-")
+			dir, made := filepath.Join(r.client.Home, "mnt-"+name), fmt.Sprint(name, round)
 			if err := errors.Join(os.MkdirAll(dir, 0o755), os.MkdirAll(r.dst, 0o755)); err != nil {
 				b.Fatal(err)
 			}
@@ -301,7 +305,7 @@ func compareMounts(b *testing.B, title string, delay time.Duration, rate string)
 					unmount()
 					unmount = mountPeerd(r, dir)
 				}
-				if v, why := r.job(j, dir, round); why == "" {
+				if v, why := r.job(j, dir, round, made); why == "" {
 					figures[m.name+j.name] = append(figures[m.name+j.name], v)
 					fmt.Printf("%s: %s: %.4g %s\n", m.name, j.name, v, j.unit)
 				} else {
@@ -309,8 +313,8 @@ func compareMounts(b *testing.B, title string, delay time.Duration, rate string)
 				}
 			}
 			unmount()
-			for _, made := range []string{"written", "net"} {
-				_ = os.RemoveAll(fmt.Sprintf("%s/%s%d", r.src, made, round))
+			for _, begin := range []string{"written", "net"} {
+				_ = os.RemoveAll(filepath.Join(r.src, begin+made))
 			}
 		}
 	}
@@ -328,14 +332,14 @@ func fits(b *testing.B, asked, name string) bool {
 }
 
 // job runs one job and gives its figure, or why there is none.
-func (r *rig) job(j job, dir string, round int) (figure float64, why string) {
+func (r *rig) job(j job, dir string, round int, made string) (figure float64, why string) {
 	self, err := os.Executable()
 	if err != nil {
 		r.tb.Fatal(err)
 	}
 	run := func(h *lantest.Host, line string) lantest.Result {
 		cmd := h.Command("timeout", "150", "sh", "-c", line)
-		cmd.Env = append(cmd.Env, "M="+dir, "W="+r.work, "S="+r.src, "D="+r.dst, "T="+self, "P="+r.peers[1].peerd, "H="+r.peers[1].home, fmt.Sprint("N=", round))
+		cmd.Env = append(cmd.Env, "M="+dir, "W="+r.work, "S="+r.src, "D="+r.dst, "T="+self, "P="+r.peers[1].peerd, "H="+r.peers[1].home, fmt.Sprint("N=", round), "K="+made)
 		return h.Run(slow, cmd)
 	}
 	if strings.HasSuffix(j.name, "second") || strings.HasSuffix(j.name, "warm") && *onlyRow != "" {
@@ -349,7 +353,7 @@ func (r *rig) job(j job, dir string, round int) (figure float64, why string) {
 	}
 	took := res.Took
 	if j.arrived != nil {
-		for !j.arrived(r, round) {
+		for !j.arrived(r, made) {
 			if time.Since(began) > slow {
 				return 0, "it never was at the owner"
 			}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,6 +33,7 @@ type Options struct {
 	Rate       string  // limit of each cable, both ways, see [Host.Limit]; "" is none
 	Congestion string  // how TCP avoids congestion, see [Host.Congestion]; "": as this system is set
 	Firewall   int     // the port that [Host.Firewall] lets in on every host; 0: no firewall
+	Homes      string  // the folder that the hosts' homes are made in; "": folders of the test
 }
 
 // LAN is a running network.
@@ -89,8 +91,14 @@ func (l *LAN) bare() {
 
 func (l *LAN) addHost(i int) {
 	l.t.Helper()
-	h := &Host{Name: fmt.Sprintf("h%d", i+1), Home: l.t.TempDir(), lan: l, index: i, limits: make([]string, l.opts.LANs)}
+	h := &Host{Name: fmt.Sprintf("h%d", i+1), lan: l, index: i, limits: make([]string, l.opts.LANs)}
 	var err error
+	if l.opts.Homes == "" {
+		h.Home = l.t.TempDir()
+	} else {
+		h.Home = filepath.Join(l.opts.Homes, h.Name)
+		l.must(os.Mkdir(h.Home, 0o755))
+	}
 	if h.space, err = newSpace(h.Name); err != nil {
 		l.t.Fatalf("lantest: namespace of %s: %v", h.Name, err)
 	}
