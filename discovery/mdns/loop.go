@@ -121,7 +121,7 @@ func (l *loop) run(ctx context.Context) {
 				l.ask(inner, p, false)
 			}
 		case <-rescan:
-			l.rescanAt = l.now().Add(rescanDelay)
+			l.rescanBy(l.now().Add(rescanDelay))
 		case <-timer.C:
 			l.tick(inner, l.now())
 		}
@@ -130,15 +130,16 @@ func (l *loop) run(ctx context.Context) {
 	l.leave(cancel)
 }
 
-// wait is how long nothing is due.
+// wait is how long nothing is due. It is counted from the last tick: what comes all the time does not put the next one off.
 func (l *loop) wait() time.Duration {
 	now := l.now()
-	next := now.Add(tickPeriod)
+	next := now.Add(tickPeriod) // that tick may lie ahead, if the clock was set back
 	sooner := func(t time.Time) {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}
 	}
+	sooner(l.lastTick.Add(tickPeriod))
 	sooner(l.rescanAt)
 	for _, p := range l.ports {
 		sooner(p.announce.next)
@@ -309,13 +310,20 @@ func (l *loop) rescan(ctx context.Context, now time.Time) {
 	l.retry = 0
 }
 
+// rescanBy has the links looked at by a moment. What happens before then does not put that off.
+func (l *loop) rescanBy(at time.Time) {
+	if l.rescanAt.IsZero() || at.Before(l.rescanAt) {
+		l.rescanAt = at
+	}
+}
+
 // again tries later what did not work, the first time with a word.
 func (l *loop) again(now time.Time, err error) {
 	if l.retry == 0 {
 		l.logger.Warn("mDNS does not work on some interface; trying again", "err", err)
 		l.retry = time.Second
 	}
-	l.rescanAt = now.Add(l.retry)
+	l.rescanBy(now.Add(l.retry))
 	l.retry = min(2*l.retry, maxRetry)
 }
 

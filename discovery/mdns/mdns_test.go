@@ -100,3 +100,26 @@ func TestSleep(t *testing.T) {
 		l.leave(cancel)
 	}
 }
+
+// TestTickComes: packets and changes that come all the time put off neither the next tick nor the next look at the links.
+func TestTickComes(t *testing.T) {
+	start := time.Unix(1e9, 0)
+	now := start
+	l := newLoop(New(Config{Logger: quietLogger(), Now: func() time.Time { return now }}), nil)
+	l.lastTick = start
+	for _, tt := range []struct{ after, want time.Duration }{
+		{0, tickPeriod}, {tickPeriod - time.Second, time.Second}, {tickPeriod, 0}, {2 * tickPeriod, 0}, {-time.Hour, tickPeriod},
+	} {
+		now = start.Add(tt.after)
+		if got := l.wait(); got != tt.want {
+			t.Errorf("%s after a tick the next is waited for for %s, want %s", tt.after, got, tt.want)
+		}
+	}
+	now = start
+	l.rescanBy(now.Add(rescanDelay))
+	l.again(now, net.ErrClosed)
+	l.rescanBy(now.Add(2 * rescanDelay))
+	if got := l.wait(); got != rescanDelay {
+		t.Errorf("links are looked at in %s, want %s", got, rescanDelay)
+	}
+}

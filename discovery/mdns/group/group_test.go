@@ -168,7 +168,7 @@ func TestWatch(t *testing.T) {
 	select {
 	case <-changed:
 	case <-time.After(5 * time.Second):
-		t.Error("Watch says nothing of what changed before it")
+		t.Error("Watch does not say that it has begun to listen")
 	}
 	cancel()
 	select {
