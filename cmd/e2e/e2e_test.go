@@ -58,6 +58,7 @@ func TestMain(m *testing.M) {
 	if scratch = os.Getenv(inside); scratch != "" {
 		if err = errors.Join(
 			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			// Room for ten runs of BenchmarkMount, and what the programs keep of it.
 			unix.Mount("peerd-e2e", scratch, "tmpfs", 0, "size=16g,mode=755"),
 		); err == nil {
 			status = m.Run()

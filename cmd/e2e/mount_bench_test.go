@@ -19,6 +19,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/peerd/peerd/cmd/internal/config"
 	"github.com/peerd/peerd/cmd/internal/lantest"
 )
 
@@ -57,6 +58,8 @@ func servePeerd(r *rig) {
 	owner.start()
 	owner.open(r.src, "src")
 	owner.ok(quick, "share", "set", "src", "--brake", "off")
+	// As much as davfs2 may keep; without a word it would be a part of what memory is free.
+	write(r.tb, filepath.Join(guest.home, config.FileName), "[swarm]\ncache_gb = 2\n")
 	guest.start()
 	fullView(r.tb, quick, owner, guest)
 	guest.knows("//h1/src")
@@ -150,8 +153,9 @@ func mountDav(r *rig, dir string) func() {
 	return r.lasting(dir, r.client.Command("mount.davfs", "http://"+r.address+":8090/", dir, "-o", "conf="+r.work+"/davfs.conf,uid=root,gid=root"))
 }
 
-// job is one row of the comparison: a shell's line that is run in a mount, M, with the number of the run, N, the rig's own files, W, and
-// K in the names of what it makes: a server may think that what was removed behind its back is still there. Before the first of a mount nothing of it was read.
+// job is one row of the comparison: a shell's line that is run in a mount, M, with the number of the run, N, and the rig's own files,
+// W. K, the mounter and the run, is in the names of what a line makes: were they used again, a server that does not notice what the
+// benchmark removes behind its back would think that they are still there. Before the first of a mount nothing of it was read.
 type job struct {
 	name, unit string
 	line       string

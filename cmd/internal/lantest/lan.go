@@ -33,7 +33,7 @@ type Options struct {
 	Rate       string  // limit of each cable, both ways, see [Host.Limit]; "" is none
 	Congestion string  // how TCP avoids congestion, see [Host.Congestion]; "": as this system is set
 	Firewall   int     // the port that [Host.Firewall] lets in on every host; 0: no firewall
-	Homes      string  // the folder that the hosts' homes are made in; "": folders of the test
+	Homes      string  // an existing folder, of this network alone, that the hosts' homes are made in and that the caller removes; "": folders of the test
 }
 
 // LAN is a running network.
