@@ -28,17 +28,27 @@ var (
 	before     = flag.String("before", "", "an older peerd that BenchmarkBefore runs beside the present one")
 )
 
-// newRig makes hosts, two of which are the rig's, and a folder for what is to be fetched. All is in memory, what programs keep as well:
-// a disk on one side of a comparison would decide it.
+// newRig makes hosts with peerd on each, two of which are the rig's, and a folder for what is to be fetched.
 func newRig(b *testing.B, hosts int) *rig {
+	r, all := bareRig(b, lantest.Options{Hosts: hosts})
+	for _, h := range all {
+		r.peers = append(r.peers, newNode(b, h, "peerd"))
+	}
+	return r
+}
+
+// bareRig makes hosts as o says, and the rig's folders. All is in memory, what programs keep as well: a disk on one side of a comparison
+// would decide it.
+func bareRig(b *testing.B, o lantest.Options) (*rig, []*lantest.Host) {
 	dir := ram(b)
-	all, l := nodes(b, lantest.Options{Hosts: hosts, Congestion: *congestion, Homes: dir})
-	r := &rig{tb: b, server: l.Hosts[0], client: l.Hosts[1], address: l.Hosts[0].Addr(0).String(), peers: all,
+	o.Congestion, o.Homes = *congestion, dir
+	hosts := lantest.New(b, o).Hosts
+	r := &rig{tb: b, server: hosts[0], client: hosts[1], address: hosts[0].Addr(0).String(),
 		src: dir + "/src", dst: dir + "/dst", work: dir + "/work"}
 	if err := errors.Join(os.Mkdir(r.src, 0o755), os.Mkdir(r.work, 0o755)); err != nil {
 		b.Fatal(err)
 	}
-	return r
+	return r, hosts
 }
 
 // BenchmarkBig fetches one file of 1 GiB from page cache to memory.

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -44,14 +43,8 @@ type fleet struct {
 }
 
 func newFleet(b *testing.B, hosts int, rate string) *fleet {
-	dir := ram(b)
-	l := lantest.New(b, lantest.Options{Hosts: hosts, Rate: rate, Congestion: *congestion, Homes: dir})
-	r := &rig{tb: b, server: l.Hosts[0], client: l.Hosts[1], address: l.Hosts[0].Addr(0).String(),
-		src: dir + "/src", dst: dir + "/dst", work: dir + "/work"}
-	if err := errors.Join(os.Mkdir(r.src, 0o755), os.Mkdir(r.work, 0o755)); err != nil {
-		b.Fatal(err)
-	}
-	return &fleet{rig: r, hosts: l.Hosts}
+	r, all := bareRig(b, lantest.Options{Hosts: hosts, Rate: rate})
+	return &fleet{rig: r, hosts: all}
 }
 
 // file makes the file that all want, and gives its sum.
