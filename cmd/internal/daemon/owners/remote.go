@@ -22,8 +22,9 @@ import (
 // keptTime is how long it may take to read what is kept here, while the owner is away.
 const keptTime = 45 * time.Millisecond
 
-// lanes is how many connections to an owner what is read comes on.
-const lanes = 2
+// lanes is how many connections to an owner what is read comes on: while what one of them brings is decrypted, hashed or kept, others bring
+// more. Those who copy have more asked for at a time, and two are enough for them.
+const lanes = 3
 
 // Remote is a share at its owner. It is safe for concurrent use.
 type Remote struct {
