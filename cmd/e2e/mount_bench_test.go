@@ -416,6 +416,14 @@ func printMountFigures(title string, all []mounter, jobs []job, figures map[stri
 	fmt.Printf("\n%s\n", out.String())
 }
 
+// BenchmarkMountCable is BenchmarkMount on the cables that homes and offices have, 1 and 2.5 Gbit/s, where the network is the bound and not
+// the processors.
+func BenchmarkMountCable(b *testing.B) {
+	for _, rate := range []string{"1gbit", "2500mbit"} {
+		b.Run(rate, func(b *testing.B) { compareMounts(b, "cable of "+rate, 0, rate) })
+	}
+}
+
 // BenchmarkMountFar is BenchmarkMount with a round trip of 5 ms, on a cable of 1 Gbit/s and on one without a limit, and of 20 ms.
 func BenchmarkMountFar(b *testing.B) {
 	for _, far := range []struct {
