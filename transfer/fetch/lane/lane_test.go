@@ -179,3 +179,18 @@ func TestStuck(t *testing.T) {
 		}
 	})
 }
+
+// A piece is not left to a lane that owes fewer bytes, but takes no more requests.
+func TestFull(t *testing.T) {
+	f := &Lanes{queue: []Job{job{cost: transfer.MinPiece}}}
+	much := &conversation{f: f, owed: make([]Job, 1), bytes: 2 * uneven}
+	many := &conversation{f: f, owed: make([]Job, maxPending-1)}
+	f.talks = []*conversation{much, many}
+	if !much.ahead() {
+		t.Error("a piece is not left to a lane that owes less")
+	}
+	many.owed = append(many.owed, nil)
+	if much.ahead() {
+		t.Error("a piece is left to a lane that takes none")
+	}
+}
