@@ -23,7 +23,8 @@ import (
 const keptTime = 45 * time.Millisecond
 
 // lanes is how many connections to an owner what is read comes on: while what one of them brings is decrypted, hashed or kept, others bring
-// more. Those who copy have more asked for at a time, and two are enough for them.
+// more. Those who copy have more asked for at a time, and two are enough for them. With the first connection these are all that
+// [host.MaxLanes] lets a peer have.
 const lanes = 3
 
 // Remote is a share at its owner. It is safe for concurrent use.
