@@ -310,6 +310,7 @@ func (l *Pull) apply(e swarm.Event) {
 		case swarm.Ask:
 			if m := l.members[a.Source]; m != nil {
 				j := &pieceJob{Pull: l, member: m, index: a.Piece, want: l.hashes[a.Piece]}
+				l.callOff(request{a.Source, a.Piece}) // the swarm may think it answered, by what an earlier request brought
 				l.jobs[request{a.Source, a.Piece}] = j
 				m.held = append(m.held, j)
 			}

@@ -220,3 +220,33 @@ func TestReach(t *testing.T) {
 		}
 	})
 }
+
+// What a source answers to a request that was taken back says nothing of what it was asked since: that is not lost count of.
+func TestLateAnswer(t *testing.T) {
+	l, _, data, _ := pulling(t, 18)
+	l.swarm = swarm.New(l.Layout, swarm.Options{Reading: true})
+	lanes := lane.Open(t.Context(), lane.Source{}, lane.Options{})
+	t.Cleanup(lanes.Close)
+	a := peer.ID("a")
+	m := &member{pull: l, id: a, lanes: lanes}
+	l.members[a] = m
+	asked := func() *pieceJob {
+		l.Want([]swarm.Span{{From: 0, To: 1}}, nil)
+		return l.jobs[request{a, 0}]
+	}
+	l.apply(swarm.Joined{Source: a, Origin: true})
+	l.apply(swarm.Known{Piece: 0})
+	first := asked()
+	l.Want(nil, nil)
+	second := asked()
+	if first == nil || second == nil || first == second {
+		t.Fatal("it was not asked twice")
+	}
+	receive(t, first, bytes.NewReader(make([]byte, len(data))))
+	if third := asked(); third == second {
+		t.Fatal("it was not asked again")
+	}
+	if m.sent != 1 || len(l.jobs) != 1 {
+		t.Errorf("%d requests are counted, %d kept, want 1", m.sent, len(l.jobs))
+	}
+}
