@@ -71,6 +71,19 @@ func TestCutOffIsWrittenDown(t *testing.T) {
 	}
 }
 
+// TestPutGivenNoMore: who breaks a put off refuses its bytes, which may be heard on one connection before the end of the put on another.
+func TestPutGivenNoMore(t *testing.T) {
+	w := servetest.New(t)
+	ledger := w.Audit()
+	refusing(w.Anna)
+	s := open(t, w, w.Anna, putChange())
+	s.say(&sharepb.PutItem{Number: 1, Path: []string{"f"}, Size: 5}, &sharepb.PutItem{})
+	wait(t, func() bool { return !w.Changing() })
+	if e := ledger.Wait(t, audit.KindCancelled, 1)[0]; e.Result != peer.Unreachable.String() || e.Peer != w.Anna.ID() || e.Share != "docs" {
+		t.Errorf("%+v", e)
+	}
+}
+
 // TestNoRoomIsWrittenDown: each file that is refused for want of room is.
 func TestNoRoomIsWrittenDown(t *testing.T) {
 	w := servetest.New(t)

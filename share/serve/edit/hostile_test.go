@@ -22,12 +22,14 @@ import (
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
+	shareserve "github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/edit"
 	"github.com/peerd/peerd/share/serve/servetest"
 	"github.com/peerd/peerd/share/sharepb"
 	"github.com/peerd/peerd/transfer"
 	"github.com/peerd/peerd/transfer/manifest"
 	transferserve "github.com/peerd/peerd/transfer/serve"
+	"github.com/peerd/peerd/transfer/transferpb"
 )
 
 // sealed is a grant of the full right to docs.
@@ -102,6 +104,22 @@ func silent(h *host.Host) {
 			return err
 		})
 	}
+}
+
+// refusing has a peer give nothing that it puts.
+func refusing(h *host.Host) {
+	h.Handle(transferserve.GetProtocol, 64, func(_ context.Context, st peer.Stream) error {
+		in := wire.NewReader(st)
+		for {
+			var q transferpb.GetRequest
+			if err := in.ReadMsg(&q, transferserve.MaxRequest); err != nil {
+				return nil
+			}
+			if err := wire.WriteMsg(st, &transferpb.GetReply{Error: wire.FromError(shareserve.Refused())}); err != nil {
+				return err
+			}
+		}
+	})
 }
 
 // TestPutItemsThatCannotBe: each is told of and left out, and the put goes on.

@@ -286,9 +286,14 @@ func (p *put) Done(it fetch.Item, _ transfer.Hash) {
 	}
 }
 
-// Failed tells of a file that could not be had; see [fetch.Report]. Where all of the put ends, that is told alone.
+// Failed tells of a file that could not be had; see [fetch.Report]. Where all of the put ends, that is told alone: it does as well when
+// no more of it is given, since whoever breaks it off may be heard refusing before the end of its stream is.
 func (p *put) Failed(it fetch.Item, err error) {
 	if p.ctx.Err() != nil {
+		return
+	}
+	if peer.KindOf(err) == peer.Denied {
+		p.fail(err)
 		return
 	}
 	number, _ := strconv.ParseUint(it.Path[0], 10, 64)
