@@ -120,7 +120,6 @@ func (p uploadPass) Owner() peer.ID { return p.uploads.self }
 // Open opens a file by its number.
 func (p uploadPass) Open(ctx context.Context, components []string, _ transfer.Version) (serve.File, error) {
 	p.mu.Lock()
-	closed := p.closed // since it was checked
 	var open Opener
 	if len(components) == 1 {
 		if number, err := strconv.ParseUint(components[0], 10, 64); err == nil && strconv.FormatUint(number, 10) == components[0] {
@@ -128,10 +127,10 @@ func (p uploadPass) Open(ctx context.Context, components []string, _ transfer.Ve
 		}
 	}
 	p.mu.Unlock()
-	if closed {
-		return nil, refused()
-	}
 	if open == nil {
+		if err := p.Check(); err != nil { // it ended since that was looked at
+			return nil, err
+		}
 		return nil, &peer.Error{Op: "open", Kind: peer.NotFound, Err: errors.New("it is not put any more")}
 	}
 	f, err := open(ctx)

@@ -22,7 +22,7 @@ import (
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
-	shareserve "github.com/peerd/peerd/share/serve"
+	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/edit"
 	"github.com/peerd/peerd/share/serve/servetest"
 	"github.com/peerd/peerd/share/sharepb"
@@ -115,7 +115,7 @@ func refusing(h *host.Host) {
 			if err := in.ReadMsg(&q, transferserve.MaxRequest); err != nil {
 				return nil
 			}
-			if err := wire.WriteMsg(st, &transferpb.GetReply{Error: wire.FromError(shareserve.Refused())}); err != nil {
+			if err := wire.WriteMsg(st, &transferpb.GetReply{Error: wire.FromError(serve.Refused())}); err != nil {
 				return err
 			}
 		}
