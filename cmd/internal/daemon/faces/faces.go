@@ -24,6 +24,7 @@ const (
 	retryEvery = 3 * time.Second  // of what can't be mounted now
 	drainTime  = 10 * time.Second // for what waits for its owner, when the daemon stops
 	endTime    = 5 * time.Second  // for programs to leave a folder, after which it is taken from them
+	turnTime   = 5 * time.Second  // for a mount that is under way to be made, or not, before somebody is told that it is
 )
 
 // Folder is a folder that is mounted.
@@ -80,7 +81,14 @@ type face struct {
 	place  Place
 	folder Folder
 	serves *served // instead, where there is no FUSE
-	busy   bool    // it is being mounted or unmounted
+	// busy is set while it is being mounted or unmounted, and closed when that is over.
+	busy chan struct{}
+}
+
+// idleLocked lets others have a face that its caller took. t.mu is held.
+func (f *face) idleLocked() {
+	close(f.busy)
+	f.busy = nil
 }
 
 // Open reads what is to be mounted whenever the daemon runs. Nothing is before [Table.Start].
@@ -134,6 +142,12 @@ func (t *Table) Close() {
 	var left sync.WaitGroup
 	for _, f := range all {
 		left.Go(func() {
+			t.mu.Lock()
+			busy := f.busy
+			t.mu.Unlock()
+			if err := awaitTurn(context.Background(), busy); err != nil {
+				t.cfg.Log.Warn("a folder is still being mounted", "dir", f.Dir)
+			}
 			if err := t.leave(f); err != nil {
 				t.cfg.Log.Warn("a folder stays mounted", "dir", f.Dir, "err", err)
 			}
@@ -153,9 +167,12 @@ func (t *Table) Close() {
 func (t *Table) waiting() (out []*face) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return nil
+	}
 	for _, f := range t.mounts {
-		if f.State == control.Waiting && !f.busy {
-			f.busy = true
+		if f.State == control.Waiting && f.busy == nil {
+			f.busy = make(chan struct{})
 			out = append(out, f)
 		}
 	}
@@ -167,7 +184,7 @@ func (t *Table) retry(f *face) {
 	folder, serves, err := t.show(t.ctx, f, true)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f.busy = false
+	f.idleLocked()
 	if err != nil {
 		if f.Error == nil {
 			t.cfg.Log.Warn("a folder waits to be mounted", "dir", f.Dir, "err", err)
@@ -212,7 +229,7 @@ func (t *Table) shownLocked(f *face, folder Folder, serves *served) {
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if f.folder == folder && !f.busy { // somebody else unmounted it
+		if f.folder == folder && f.busy == nil { // somebody else unmounted it
 			t.cfg.Log.Info("a folder was unmounted, not by peerd", "dir", f.Dir)
 			t.cfg.Note(f.Ref.String(), f.Dir, "unmounted", nil)
 			delete(t.mounts, f.Dir)
@@ -227,7 +244,7 @@ func (t *Table) Mount(ctx context.Context, req control.MountRequest) (control.Mo
 	}
 	f := &face{Mount: control.Mount{
 		Dir: req.Dir, Ref: req.Ref, ReadOnly: req.ReadOnly, AllowOther: req.AllowOther, Persist: req.Persist, State: control.Waiting,
-	}, busy: true}
+	}, busy: make(chan struct{})}
 	t.mu.Lock()
 	switch {
 	case t.closed:
@@ -243,6 +260,7 @@ func (t *Table) Mount(ctx context.Context, req control.MountRequest) (control.Mo
 	drop := func(err error) (control.Mount, error) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
+		f.idleLocked()
 		delete(t.mounts, req.Dir)
 		t.cfg.Note(req.Ref.String(), req.Dir, "", err)
 		return control.Mount{}, err
@@ -258,7 +276,7 @@ func (t *Table) Mount(ctx context.Context, req control.MountRequest) (control.Mo
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f.busy = false
+	f.idleLocked()
 	t.shownLocked(f, folder, serves)
 	if place.Peer != "" {
 		t.cfg.Pin(place.Peer, place.Name)
@@ -272,23 +290,16 @@ func (t *Table) Mount(ctx context.Context, req control.MountRequest) (control.Mo
 	return f.Mount, nil
 }
 
-// Unmount takes a mount away, and one that persists for good.
-func (t *Table) Unmount(_ context.Context, dir string) error {
-	t.mu.Lock()
-	f := t.mounts[dir]
-	if f == nil || f.busy {
-		t.mu.Unlock()
-		if f != nil {
-			return &peer.Error{Op: "umount", Path: dir, Kind: peer.Busy, Err: errors.New("it is being mounted just now"), Hint: "try again"}
-		}
-		return &peer.Error{Op: "umount", Path: dir, Kind: peer.NotFound, Err: errors.New("peerd mounted nothing there"), Hint: `run "peerd mounts"`}
+// Unmount takes a mount away, and one that persists for good. What is just being mounted it waits for.
+func (t *Table) Unmount(ctx context.Context, dir string) error {
+	f, err := t.take(ctx, dir)
+	if err != nil {
+		return err
 	}
-	f.busy = true
-	t.mu.Unlock()
-	err := t.leave(f)
+	err = t.leave(f)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f.busy = false
+	f.idleLocked()
 	if err != nil {
 		return err
 	}
@@ -297,6 +308,43 @@ func (t *Table) Unmount(_ context.Context, dir string) error {
 		return t.saveLocked()
 	}
 	return nil
+}
+
+// take is the face of a folder, once nobody else is at it. Its caller must let it go by idleLocked.
+func (t *Table) take(ctx context.Context, dir string) (*face, error) {
+	for {
+		t.mu.Lock()
+		f := t.mounts[dir]
+		if f == nil {
+			t.mu.Unlock()
+			return nil, &peer.Error{Op: "umount", Path: dir, Kind: peer.NotFound, Err: errors.New("peerd mounted nothing there"), Hint: `run "peerd mounts"`}
+		}
+		busy := f.busy
+		if busy == nil {
+			f.busy = make(chan struct{})
+			t.mu.Unlock()
+			return f, nil
+		}
+		t.mu.Unlock()
+		if err := awaitTurn(ctx, busy); err != nil {
+			return nil, &peer.Error{Op: "umount", Path: dir, Kind: peer.Busy, Err: errors.New("it is being mounted just now"), Hint: "try again"}
+		}
+	}
+}
+
+// awaitTurn waits until a face is not busy any more, if it is.
+func awaitTurn(ctx context.Context, busy <-chan struct{}) error {
+	if busy == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, turnTime)
+	defer cancel()
+	select {
+	case <-busy:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // leave takes a mount away.

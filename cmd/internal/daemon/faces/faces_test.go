@@ -26,6 +26,7 @@ import (
 type system struct {
 	mu      sync.Mutex
 	refuses error
+	slow    chan struct{} // a mount is made once something comes out of it, if it is set
 	mounted map[string]mount.Options
 	done    map[string]chan struct{}
 }
@@ -52,6 +53,9 @@ func (f folder) Unmount(context.Context) error {
 }
 
 func (s *system) mount(_ context.Context, dir string, o mount.Options) (Folder, error) {
+	if s.slow != nil {
+		<-s.slow
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuses != nil {
@@ -120,6 +124,71 @@ func ref(t *testing.T, s string) control.Ref {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// TestUnmountUnderWay: what is just being mounted is unmounted once it is, also when the daemon ends; who can't wait is told.
+func TestUnmountUnderWay(t *testing.T) {
+	state := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		tb := table(t, state, newSystem())
+		mustMount(t, tb, control.MountRequest{Ref: ref(t, "//anna/docs"), Dir: "/a", Persist: true})
+		tb.Close()
+	})
+	for _, end := range []struct {
+		name string
+		by   func(t *testing.T, tb *Table) error
+		took bool // it waits until the folder is mounted
+	}{
+		{"umount", func(t *testing.T, tb *Table) error { return tb.Unmount(t.Context(), "/a") }, true},
+		{"close", func(_ *testing.T, tb *Table) error { tb.Close(); return nil }, true},
+		{"umount, too slow", func(t *testing.T, tb *Table) error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			err := tb.Unmount(ctx, "/a")
+			if peer.KindOf(err) != peer.Busy {
+				t.Errorf("who could not wait is told %v", err)
+			}
+			return nil
+		}, false},
+	} {
+		t.Run(end.name, func(t *testing.T) {
+			own := t.TempDir()
+			if err := os.CopyFS(own, os.DirFS(state)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				s := newSystem()
+				s.slow = make(chan struct{})
+				tb := table(t, own, s)
+				tb.Start()
+				synctest.Wait()
+				done := make(chan error, 1)
+				go func() { done <- end.by(t, tb) }()
+				time.Sleep(turnTime / 2)
+				synctest.Wait()
+				select {
+				case err := <-done:
+					if end.took {
+						t.Errorf("it ended before the folder was mounted: %v", err)
+					}
+					done <- err
+				default:
+				}
+				close(s.slow)
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+				if left := s.dirs(); (len(left) > 0) == end.took {
+					t.Errorf("%q is mounted", left)
+				}
+				tb.Close()
+				if left := s.dirs(); len(left) > 0 {
+					t.Errorf("%q is mounted after Close", left)
+				}
+			})
+		})
+	}
 }
 
 // TestTable: mounts are made, listed, taken away, and those that persist are back in the next run.
