@@ -259,6 +259,44 @@ func TestBackWhileEntering(t *testing.T) {
 	})
 }
 
+// TestChangedWhileEntering: what an owner says of a share while the workgroup changes may be from before, and is asked for once more, also
+// where there is every right already. Then it holds.
+func TestChangedWhileEntering(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("a", []byte("x"))
+		x.share.SetRight(share.Read)
+		x.share.Unwatched(true) // a watch that ends would tell of the right as well
+		x.stop()
+		w := tardy{x.world, make(chan struct{}), new(atomic.Int32)}
+		x.startIn(w)
+		entered := func(want int32) {
+			t.Helper()
+			for range 5 {
+				go func() { _, _ = x.Stat("a") }()
+				synctest.Wait()
+			}
+			if n := w.enters.Load(); n != want {
+				t.Fatalf("entered %d times, not %d", n, want)
+			}
+		}
+		entered(1)
+		w.hold <- struct{}{}
+		synctest.Wait()
+		x.world.Add("bob") // there may be a higher right now
+		entered(2)
+		x.share.SetRight(share.Full)
+		synctest.Wait()
+		x.world.Add("carl")
+		entered(2)
+		w.hold <- struct{}{}
+		entered(3)
+		w.hold <- struct{}{}
+		entered(3)
+		x.world.Add("dora")
+		entered(3)
+	})
+}
+
 // TestSilentWhileAnotherComes: who waits for an owner that says nothing waits no longer because the workgroup changes.
 func TestSilentWhileAnotherComes(t *testing.T) {
 	in(t, func(x *fixture) {
