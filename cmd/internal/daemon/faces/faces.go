@@ -133,34 +133,46 @@ func (t *Table) Start() {
 func (t *Table) Close() {
 	t.mu.Lock()
 	t.closed = true
-	var all []*face
-	for _, f := range t.mounts {
-		all = append(all, f)
-	}
 	t.mu.Unlock()
 	t.end()
+	t.tasks.Wait() // with what is under way: it is taken away once it is there
 	var left sync.WaitGroup
-	for _, f := range all {
+	for _, f := range t.mounts {
 		left.Go(func() {
-			t.mu.Lock()
-			busy := f.busy
-			t.mu.Unlock()
-			if err := awaitTurn(context.Background(), busy); err != nil {
-				t.cfg.Log.Warn("a folder is still being mounted", "dir", f.Dir)
-			}
 			if err := t.leave(f); err != nil {
 				t.cfg.Log.Warn("a folder stays mounted", "dir", f.Dir, "err", err)
 			}
 		})
 	}
 	left.Wait()
-	t.tasks.Wait()
 	t.props.save(time.Now())
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	if err := t.cfg.Tree.Drain(ctx); err != nil {
 		t.cfg.Log.Warn("what was saved is not at its owners yet; it will be sent when peerd runs again", "changes", len(t.cfg.Tree.Pending()))
 	}
+}
+
+// begin has Close wait for what begins, until done, and gives a ctx that ends with the Table too. t.mu is not held.
+func (t *Table) begin(ctx context.Context, op, dir string) (_ context.Context, done func(), err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, nil, stops(op, dir)
+	}
+	t.tasks.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(t.ctx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		t.tasks.Done()
+	}, nil
+}
+
+// stops is the error of what begins, or has not ended, when the daemon stops.
+func stops(op, dir string) error {
+	return &peer.Error{Op: op, Path: dir, Kind: peer.NotRunning, Err: errors.New("peerd stops")}
 }
 
 // waiting are the mounts that are to be tried.
@@ -186,7 +198,7 @@ func (t *Table) retry(f *face) {
 	defer t.mu.Unlock()
 	f.idleLocked()
 	if err != nil {
-		if f.Error == nil {
+		if f.Error == nil && t.ctx.Err() == nil {
 			t.cfg.Log.Warn("a folder waits to be mounted", "dir", f.Dir, "err", err)
 		}
 		f.Error = control.FromError(err)
@@ -229,7 +241,7 @@ func (t *Table) shownLocked(f *face, folder Folder, serves *served) {
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if f.folder == folder && f.busy == nil { // somebody else unmounted it
+		if t.mounts[f.Dir] == f && f.folder == folder && f.busy == nil { // somebody else unmounted it
 			t.cfg.Log.Info("a folder was unmounted, not by peerd", "dir", f.Dir)
 			t.cfg.Note(f.Ref.String(), f.Dir, "unmounted", nil)
 			delete(t.mounts, f.Dir)
@@ -242,15 +254,16 @@ func (t *Table) Mount(ctx context.Context, req control.MountRequest) (control.Mo
 	if !clean(req.Dir) {
 		return control.Mount{}, &peer.Error{Op: "mount", Path: req.Dir, Kind: peer.Usage, Err: errors.New("it is no absolute path")}
 	}
+	ctx, done, err := t.begin(ctx, "mount", req.Dir)
+	if err != nil {
+		return control.Mount{}, err
+	}
+	defer done()
 	f := &face{Mount: control.Mount{
-		Dir: req.Dir, Ref: req.Ref, ReadOnly: req.ReadOnly, AllowOther: req.AllowOther, Persist: req.Persist, State: control.Waiting,
+		Dir: req.Dir, Ref: req.Ref, ReadOnly: req.ReadOnly, AllowOther: req.AllowOther, State: control.Waiting,
 	}, busy: make(chan struct{})}
 	t.mu.Lock()
-	switch {
-	case t.closed:
-		t.mu.Unlock()
-		return control.Mount{}, &peer.Error{Op: "mount", Path: req.Dir, Kind: peer.NotRunning, Err: errors.New("peerd stops")}
-	case t.mounts[req.Dir] != nil:
+	if t.mounts[req.Dir] != nil {
 		t.mu.Unlock()
 		return control.Mount{}, &peer.Error{Op: "mount", Path: req.Dir, Kind: peer.Usage, Err: errors.New("something is mounted there already"),
 			Hint: `run "peerd umount ` + req.Dir + `" first`}
@@ -258,6 +271,9 @@ func (t *Table) Mount(ctx context.Context, req control.MountRequest) (control.Mo
 	t.mounts[req.Dir] = f
 	t.mu.Unlock()
 	drop := func(err error) (control.Mount, error) {
+		if t.ctx.Err() != nil {
+			err = stops("mount", req.Dir)
+		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		f.idleLocked()
@@ -269,7 +285,9 @@ func (t *Table) Mount(ctx context.Context, req control.MountRequest) (control.Mo
 	if err != nil {
 		return drop(err)
 	}
+	t.mu.Lock()
 	f.place, f.Peer = place, peerText(place.Peer)
+	t.mu.Unlock()
 	folder, serves, err := t.show(ctx, f, false)
 	if err != nil {
 		return drop(err)
@@ -277,6 +295,7 @@ func (t *Table) Mount(ctx context.Context, req control.MountRequest) (control.Mo
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f.idleLocked()
+	f.Persist = req.Persist // only now: what is written down can be mounted
 	t.shownLocked(f, folder, serves)
 	if place.Peer != "" {
 		t.cfg.Pin(place.Peer, place.Name)
@@ -292,6 +311,11 @@ func (t *Table) Mount(ctx context.Context, req control.MountRequest) (control.Mo
 
 // Unmount takes a mount away, and one that persists for good. What is just being mounted it waits for.
 func (t *Table) Unmount(ctx context.Context, dir string) error {
+	ctx, done, err := t.begin(ctx, "umount", dir)
+	if err != nil {
+		return err
+	}
+	defer done()
 	f, err := t.take(ctx, dir)
 	if err != nil {
 		return err
@@ -312,6 +336,8 @@ func (t *Table) Unmount(ctx context.Context, dir string) error {
 
 // take is the face of a folder, once nobody else is at it. Its caller must let it go by idleLocked.
 func (t *Table) take(ctx context.Context, dir string) (*face, error) {
+	ctx, cancel := context.WithTimeout(ctx, turnTime)
+	defer cancel()
 	for {
 		t.mu.Lock()
 		f := t.mounts[dir]
@@ -326,24 +352,14 @@ func (t *Table) take(ctx context.Context, dir string) (*face, error) {
 			return f, nil
 		}
 		t.mu.Unlock()
-		if err := awaitTurn(ctx, busy); err != nil {
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			if t.ctx.Err() != nil {
+				return nil, stops("umount", dir)
+			}
 			return nil, &peer.Error{Op: "umount", Path: dir, Kind: peer.Busy, Err: errors.New("it is being mounted just now"), Hint: "try again"}
 		}
-	}
-}
-
-// awaitTurn waits until a face is not busy any more, if it is.
-func awaitTurn(ctx context.Context, busy <-chan struct{}) error {
-	if busy == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, turnTime)
-	defer cancel()
-	select {
-	case <-busy:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

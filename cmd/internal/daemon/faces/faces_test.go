@@ -191,6 +191,114 @@ func TestUnmountUnderWay(t *testing.T) {
 	}
 }
 
+// TestCloseWhileMounting: what is being mounted when the daemon ends is not left mounted, however long it takes.
+func TestCloseWhileMounting(t *testing.T) {
+	state := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		tb := table(t, state, newSystem())
+		mustMount(t, tb, control.MountRequest{Ref: ref(t, "//anna/docs"), Dir: "/a", Persist: true})
+		tb.Close()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem()
+		s.slow = make(chan struct{})
+		tb := table(t, state, s)
+		find := tb.cfg.Find
+		tb.cfg.Find = func(ctx context.Context, r control.Ref) (Place, error) {
+			if r.Share == "slow" {
+				<-ctx.Done()
+			}
+			return find(ctx, r)
+		}
+		tb.Start()
+		synctest.Wait()
+		failed := make(chan error, 1)
+		go func() {
+			_, err := tb.Mount(t.Context(), control.MountRequest{Ref: ref(t, "//anna/slow"), Dir: "/slow"})
+			failed <- err
+		}()
+		go func() {
+			_, _ = tb.Mount(t.Context(), control.MountRequest{Ref: ref(t, "//anna/docs"), Dir: "/b"})
+		}()
+		synctest.Wait()
+		time.AfterFunc(time.Minute, func() { close(s.slow) })
+		tb.Close()
+		if left := s.dirs(); len(left) > 0 {
+			t.Errorf("%q is mounted after Close", left)
+		}
+		<-failed // it was looked for, and may be mounted and taken away again
+		if err := tb.Unmount(t.Context(), "/a"); peer.KindOf(err) != peer.NotRunning {
+			t.Errorf("an unmount after Close: %v", err)
+		}
+	})
+}
+
+// TestPersistOnceMounted: what is not mounted yet, and may never be, is not written down as what is to be mounted again.
+func TestPersistOnceMounted(t *testing.T) {
+	state := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		tb := table(t, state, newSystem())
+		find, refuse := tb.cfg.Find, make(chan error)
+		tb.cfg.Find = func(ctx context.Context, r control.Ref) (Place, error) {
+			if r.Share == "slow" {
+				return Place{}, <-refuse
+			}
+			return find(ctx, r)
+		}
+		done := make(chan error)
+		go func() {
+			_, err := tb.Mount(t.Context(), control.MountRequest{Ref: ref(t, "//anna/slow"), Dir: "/slow", Persist: true})
+			done <- err
+		}()
+		synctest.Wait()
+		mustMount(t, tb, control.MountRequest{Ref: ref(t, "//anna/docs"), Dir: "/a", Persist: true})
+		refuse <- errors.New("no")
+		if err := <-done; err == nil {
+			t.Error("what was refused is mounted")
+		}
+		tb.Close()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		tb := table(t, state, newSystem())
+		defer tb.Close()
+		if list := tb.List(); len(list) != 1 || list[0].Dir != "/a" {
+			t.Errorf("what persists: %+v", list)
+		}
+	})
+}
+
+// TestMountedAgain: where a program still uses what was unmounted there, the end of that is not the end of what is mounted there now.
+func TestMountedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tb := table(t, t.TempDir(), newSystem())
+		defer tb.Close()
+		var made []used
+		tb.cfg.Mount = func(context.Context, string, mount.Options) (Folder, error) {
+			made = append(made, make(used))
+			return made[len(made)-1], nil
+		}
+		for range 2 {
+			if len(made) > 0 {
+				if err := tb.Unmount(t.Context(), "/a"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mustMount(t, tb, control.MountRequest{Ref: ref(t, "//anna/docs"), Dir: "/a"})
+		}
+		close(made[0])
+		synctest.Wait()
+		if list := tb.List(); len(list) != 1 {
+			t.Errorf("%+v", list)
+		}
+	})
+}
+
+// used is a folder that programs still use after it was unmounted, until it is closed.
+type used chan struct{}
+
+func (u used) Done() <-chan struct{}         { return u }
+func (u used) Unmount(context.Context) error { return nil }
+
 // TestTable: mounts are made, listed, taken away, and those that persist are back in the next run.
 func TestTable(t *testing.T) {
 	state := t.TempDir()
