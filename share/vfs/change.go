@@ -8,8 +8,10 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/change"
+	"github.com/peerd/peerd/share/remote"
 	"github.com/peerd/peerd/share/vfs/tree"
 	"github.com/peerd/peerd/share/watch"
+	"github.com/peerd/peerd/transfer"
 )
 
 // keepUpTo is how large a file may be, in bytes, that is fetched when its name goes while it is open.
@@ -111,7 +113,8 @@ func (f *FS) setFacts(ctx context.Context, b *body, s Set) error {
 		}
 		return nil
 	}
-	if err := f.touch(ctx, p, s); err != nil {
+	was, err := f.touch(ctx, p, s)
+	if err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -119,40 +122,61 @@ func (f *FS) setFacts(ctx context.Context, b *body, s Set) error {
 	if b.c.State().Gen == b.sent {
 		b.c.Set(s.ModTime, s.Exec)
 		b.sent = b.c.State().Gen
-		b.base = b.n.Version
+		if b.base == was { // else what is written next is not upon what is there now
+			b.base = b.n.Version
+		}
 	}
 	return nil
 }
 
-func (f *FS) touch(ctx context.Context, p place, s Set) error {
+// touch sets times and mode at the owner, and gives the version that the file had here. One that is another by then is not taken for
+// the same with another time: then none is given.
+func (f *FS) touch(ctx context.Context, p place, s Set) (was transfer.Version, err error) {
 	if err := f.may(ctx, "set", p, true); err != nil {
-		return err
+		return was, err
 	}
 	r, err := f.here(ctx, "set", p, "")
 	if err != nil {
-		return err
+		return was, err
 	}
 	short, end := context.WithTimeout(ctx, metaPatience)
 	defer end()
 	f.mu.Lock()
 	p.pt.expectLocked(p.path.String())
-	before := p.n.Version
+	was = p.n.Version
 	f.mu.Unlock()
-	c, err := r.Touch(short, p.path, change.Base{Any: true}, s.ModTime, s.Exec)
+	base := change.Base{Version: was}
+	if p.n.Dir {
+		base = change.Base{Any: true}
+	}
+	c, same, err := touchAt(short, r, p.path, base, s)
 	err = f.answered(ctx, p.pt, "set", p.String(), err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	kind := watch.Changed
-	if err != nil || before == c.Entry.Version {
+	if err != nil || was == c.Entry.Version {
 		kind = 0
 	}
 	if err == nil {
-		f.factsLocked(p.n, c.Entry, true, time.Now())
+		f.factsLocked(p.n, c.Entry, same, time.Now())
 		p.n.Epoch = p.pt.epoch
 		f.tellLocked(Change{What: Content, Ino: p.n.Ino})
 	}
 	f.doneLocked(p.pt, p.path.String(), expected{kind: kind, dir: p.n.Dir, version: c.Entry.Version})
-	return err
+	if !same {
+		was = transfer.Version{}
+	}
+	return was, err
+}
+
+// touchAt sets times and mode of whatever is at a path, and reports whether the base fitted.
+func touchAt(ctx context.Context, r Remote, at share.Path, base change.Base, s Set) (c remote.Changed, fits bool, err error) {
+	c, err = r.Touch(ctx, at, base, s.ModTime, s.Exec)
+	if peer.KindOf(err) != peer.Conflict {
+		return c, true, err
+	}
+	c, err = r.Touch(ctx, at, change.Base{Any: true}, s.ModTime, s.Exec)
+	return c, false, err
 }
 
 // SetAttr sets size, times and mode.
@@ -169,7 +193,7 @@ func (f *FS) SetAttr(ctx context.Context, ino Ino, s Set) (Attr, error) {
 		case s.Size != nil:
 			return Attr{}, fail("truncate", p.String(), ErrIsDir)
 		case s.ModTime != nil && !p.path.IsRoot():
-			if err := f.touch(ctx, p, Set{ModTime: s.ModTime}); err != nil {
+			if _, err := f.touch(ctx, p, Set{ModTime: s.ModTime}); err != nil {
 				return Attr{}, err
 			}
 		}

@@ -99,6 +99,7 @@ type sent struct {
 	path   string
 	before transfer.Version
 	touch  bool // only time and mode are sent
+	others bool // they were set of a file that somebody else has changed meanwhile
 }
 
 var errNothing = errors.New("nothing was sent")
@@ -250,7 +251,8 @@ func (d *delivery) prepare(ctx context.Context, r Remote, item queue.Item, b *bo
 		f.taskLocked(func() {
 			short, end := context.WithTimeout(ctx, metaPatience)
 			defer end()
-			c, err := r.Touch(short, path, change.Base{Any: true}, &frozen.ModTime, &frozen.Exec)
+			c, fits, err := touchAt(short, r, path, base, Set{ModTime: &frozen.ModTime, Exec: &frozen.Exec})
+			s.others = !fits
 			c.Err = f.answered(ctx, d.pt, "set", d.pt.label()+"/"+item.Path, err)
 			d.done(item.ID, c)
 		})
@@ -382,15 +384,19 @@ func (f *FS) deliveredLocked(pt *point, s *sent, c remote.Changed) {
 	pt.refused, pt.delivered, pt.tries = false, true, 0
 	pt.went++
 	b.err, b.tries = nil, 0
-	b.sent, b.bytes, b.base = s.Gen, s.Bytes, c.Entry.Version
+	b.sent, b.bytes = s.Gen, s.Bytes
+	if !s.others {
+		b.base = c.Entry.Version
+	}
 	if c.Conflict {
 		f.conflictLocked(pt, b, c.Entry)
 	}
 	if b.n.Parent() != nil && !b.gone {
 		f.factsLocked(b.n, c.Entry, false, time.Now())
 		b.n.Epoch = pt.epoch
-		b.n.Tag = s.Tag
-		b.tag = s.Tag
+		if !s.others {
+			b.n.Tag, b.tag = s.Tag, s.Tag
+		}
 	}
 	f.doneLocked(pt, s.path, expected{kind: kind, version: c.Entry.Version})
 	if b.dirty() {
