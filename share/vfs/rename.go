@@ -223,6 +223,18 @@ func (f *FS) move(ctx context.Context, r Remote, pt *point, from, to share.Path,
 	return c, err
 }
 
+// rebaseLocked has what is made of a version be made of another that has the same bytes.
+func (f *FS) rebaseLocked(n *tree.Node, was, is transfer.Version) {
+	for _, b := range f.clean[n.Ino] {
+		if b.base == was {
+			b.base = is
+		}
+	}
+	if b, ok := n.Local.(*body); ok && b.base == was {
+		b.base = is
+	}
+}
+
 // movedHereLocked takes in that the owner has moved something as it was told.
 func (f *FS) movedHereLocked(rn *renaming, e share.Entry) {
 	pt, n, now := rn.from.pt, rn.n, time.Now()
@@ -234,16 +246,10 @@ func (f *FS) movedHereLocked(rn *renaming, e share.Entry) {
 			n.Epoch = pt.epoch
 		}
 	}
-	bodies := append([]*body(nil), f.clean[n.Ino]...)
 	if b, ok := n.Local.(*body); ok {
 		b.overlay = b.overlay && kept(rn.newName)
-		bodies = append(bodies, b)
 	}
-	for _, b := range bodies {
-		if b.base == before {
-			b.base = e.Version
-		}
-	}
+	f.rebaseLocked(n, before, e.Version)
 	if n.Dir { // of what others did below it meanwhile the watch told under the old name
 		f.doubtLocked(n)
 		f.strayLocked(n, now)

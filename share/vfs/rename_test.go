@@ -583,3 +583,23 @@ func (x *fixture) hold(verb, path string) (answer chan struct{}) {
 	})
 	return answer
 }
+
+// TestWrittenWhileOthersMoveIt: what is written to a file goes where somebody else has moved it meanwhile, and is no conflict.
+func TestWrittenWhileOthersMoveIt(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("doc", []byte("old text"))
+		x.here("doc", "old text")
+		h := x.open("doc", os.O_RDWR)
+		_, err := h.WriteAt([]byte("my"), 0)
+		x.ok(err)
+		time.Sleep(10 * time.Second)
+		x.share.Rename("doc", "moved")
+		time.Sleep(10 * time.Second)
+		x.ok(h.Close())
+		x.drain()
+		x.there("moved", "myd text")
+		if paths := x.share.Paths(); x.FS.Conflicts() > 0 || len(paths) != 1 {
+			t.Errorf("the owner has %q, %d conflicts", paths, x.FS.Conflicts())
+		}
+	})
+}

@@ -321,7 +321,9 @@ func (f *FS) movedLocked(pt *point, from share.Path, parent *tree.Node, e share.
 	if _, ok := f.tree.Move(n, parent, e.Name()); !ok {
 		return
 	}
+	before := n.Version
 	f.factsLocked(n, e, true, now)
+	f.rebaseLocked(n, before, e.Version)
 	n.Epoch = pt.epoch
 	if n.Dir {
 		f.strayLocked(n, now.Add(-echoPatience))
