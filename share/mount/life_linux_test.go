@@ -159,6 +159,33 @@ func TestAway(t *testing.T) {
 	})
 }
 
+// A share that ends is not an empty folder, nor is one below it: readdir(3) takes ENOENT for the end of a folder.
+func TestShareEnds(t *testing.T) {
+	w := world()
+	anna := w.Add("anna")
+	anna.Share("docs", share.Full).Write("d/f", nil)
+	dir := show(t, vfstest.Running(t, w), mount.Options{Root: []string{"anna", "docs"}})
+	var open []*os.File
+	for _, name := range []string{"", "d"} {
+		f, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		open = append(open, f)
+	}
+	anna.Unshare("docs")
+	eventually(t, "the share to end", func() bool {
+		_, err := os.Stat(filepath.Join(dir, "a.txt"))
+		return err != nil
+	})
+	for _, f := range open {
+		if names, err := f.Readdirnames(-1); !errors.Is(err, syscall.ESTALE) && !errors.Is(err, syscall.EACCES) {
+			t.Errorf("%s: %q, %v; want ESTALE", f.Name(), names, err)
+		}
+	}
+}
+
 // What a daemon leaves that is killed is taken away by the next.
 func TestKilledDaemon(t *testing.T) {
 	needs(t)

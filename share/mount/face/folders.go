@@ -60,11 +60,11 @@ func (f *Face) list(cancel <-chan struct{}, in *fuse.ReadIn, add func(fuse.DirEn
 	defer c.end()
 	ino, err := f.ino(c, in.NodeId)
 	if err != nil {
-		return f.failed("list", ino, err)
+		return f.unlisted(ino, err)
 	}
 	l, err := f.listings.get(ino, in.Offset == 0, func() (*listing, error) { return f.listing(c, ino) })
 	if err != nil {
-		return f.failed("list", ino, err)
+		return f.unlisted(ino, err)
 	}
 	given, room := 0, true
 	give := func(d fuse.DirEntry, e *vfs.Entry) {
@@ -94,6 +94,16 @@ func (f *Face) list(cancel <-chan struct{}, in *fuse.ReadIn, add func(fuse.DirEn
 		f.listings.drop(ino)
 	}
 	return fuse.OK
+}
+
+// unlisted says why a folder can't be listed, and that never with ENOENT, which C libraries take for the end of a folder, see readdir(3): one
+// that is not there any more would look empty, and a program that copies it would remove all from the copy.
+func (f *Face) unlisted(ino vfs.Ino, err error) fuse.Status {
+	st := f.failed("list", ino, err)
+	if st == fuse.ENOENT {
+		st = fuse.Status(syscall.ESTALE)
+	}
+	return st
 }
 
 // listing makes the listing of a folder.
