@@ -21,6 +21,7 @@ type body struct {
 	src     *source    // what c is made of; nil for nothing
 	base    transfer.Version
 	share   share.ID // that it is for, once it waits
+	anew    bool     // it was opened to be written when another share had the name: what is written then is for that
 	tag     string   // of the bytes of base
 	gone    bool     // it has no name any more, and is never delivered
 	overlay bool     // its name is one that is kept here

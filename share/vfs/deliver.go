@@ -229,7 +229,9 @@ func (d *delivery) prepare(ctx context.Context, r Remote, item queue.Item, b *bo
 		err = bad
 	}
 	if err == nil && b.share != (share.ID{}) && b.share != r.ID() {
-		err = &peer.Error{Kind: peer.Conflict, Err: errors.New("another share has that name now")}
+		err = &peer.Error{
+			Kind: peer.Conflict, Err: errors.New("another share has that name now"), Hint: "save it once more to have it in that one, or copy it away and remove it",
+		}
 	}
 	if now, waits := d.pt.queue.Get(item.ID); err != nil || !waits || now.Path != item.Path {
 		if err != nil {

@@ -90,6 +90,9 @@ func (f *FS) openedLocked(b *body, mode Mode) {
 	b.opens++
 	b.n.Opens++
 	if mode.Write {
+		if r := b.pt.remote; b.opens == 1 && r != nil && b.share != (share.ID{}) {
+			b.anew = b.share != r.ID()
+		}
 		if b.writers++; b.writers == 1 && !b.overlay {
 			var ctx context.Context
 			ctx, b.lock = context.WithCancel(f.base)

@@ -126,6 +126,9 @@ func (f *FS) journalled(b *body) error {
 		}
 		return nil
 	}
+	if b.anew {
+		b.share, b.anew, b.err, b.tries = share.ID{}, false, nil, 0
+	}
 	if err := f.recordLocked(b, p); err != nil {
 		return onDisk("write", p.String(), err)
 	}

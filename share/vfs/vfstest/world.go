@@ -38,6 +38,7 @@ type Peer struct {
 
 	mu     sync.Mutex
 	shares map[string]*Share
+	made   byte // shares, ever
 	state  state
 	slow   time.Duration // each answer takes that long
 	back   chan struct{} // closed when the peer is back
@@ -174,6 +175,8 @@ func (p *Peer) Share(name string, right share.Right) *Share {
 			files: map[string]*file{"": {dir: true, modTime: time.Now()}}, calls: make(map[string]int), space: vfs.Space{Total: 1 << 40, Free: 1 << 39},
 		}
 		copy(s.id[:], s.label)
+		s.id[len(s.id)-1] = p.made // another one under the name of one that ended is another
+		p.made++
 		p.shares[name] = s
 	}
 	p.mu.Unlock()
