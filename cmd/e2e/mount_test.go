@@ -219,6 +219,34 @@ func TestMountRefused(t *testing.T) {
 	}
 }
 
+// TestMountRight: what the owner changes of a right holds in a mount within seconds, be it less or more; a share that it takes back is
+// no empty folder.
+func TestMountRight(t *testing.T) {
+	t.Parallel()
+	owner, guests, dir := shared(t, 1)
+	write(t, filepath.Join(dir, "f"), "text")
+	m := guests[0].mount("m", "//h1/data")
+	shows(t, m.Name, m.path("f"), "text")
+	try := func() error { return os.WriteFile(m.path("new"), []byte("new"), 0o644) }
+	for range 2 {
+		owner.ok(quick, "share", "set", "data", "--full", "none")
+		lantest.WaitFor(t, quick, "the right to end", func() bool {
+			err := try()
+			return err != nil && strings.Contains(err.Error(), "read-only")
+		})
+		owner.ok(quick, "share", "set", "data", "--full", "open")
+		lantest.WaitFor(t, quick, "the right to be back", func() bool { return try() == nil })
+	}
+	owner.ok(quick, "share", "rm", "data")
+	lantest.WaitFor(t, quick, "the share to end", func() bool {
+		names, err := os.ReadDir(m.at)
+		if err == nil && len(names) == 0 {
+			t.Fatal("a share that ended is an empty folder")
+		}
+		return err != nil
+	})
+}
+
 // TestMountPersist: a daemon that dies leaves nothing that hangs, and what persists is back, be its owner there or not.
 func TestMountPersist(t *testing.T) {
 	t.Parallel()

@@ -26,6 +26,7 @@ func (f *FS) here(ctx context.Context, op string, p place, name string) (Remote,
 	case r == nil || r.Away():
 		return nil, unreachable(op, p.child(name), nil)
 	case r.Right() < share.Full:
+		f.askRight(p.pt)
 		return nil, fail(op, p.child(name), ErrReadOnly)
 	}
 	return r, nil

@@ -114,6 +114,7 @@ func (d *delivery) put() error {
 	case r == nil || r.Away():
 		return unreachable("write", d.pt.label(), nil)
 	case r.Right() < share.Full:
+		d.f.askRight(d.pt)
 		return fail("write", d.pt.label(), ErrReadOnly)
 	}
 	go func() { // who is known to be gone is not waited for

@@ -61,6 +61,7 @@ func (f *FS) may(ctx context.Context, op string, p place, write bool) error {
 	}
 	r, err := f.enter(ctx, op, p.pt)
 	if err == nil && write && r.Right() < share.Full {
+		f.askRight(p.pt)
 		err = fail(op, p.String(), ErrReadOnly)
 	}
 	return err
@@ -300,6 +301,7 @@ func (h *File) mayWrite(ctx context.Context, op string) error {
 	case err != nil && !known(err):
 		return err
 	case r != nil && r.Right() < share.Full:
+		h.fs.askRight(h.b.pt)
 		return fail(op, h.path(), ErrReadOnly)
 	}
 	return nil

@@ -174,6 +174,23 @@ func (f *FS) enter(ctx context.Context, op string, pt *point) (Remote, error) {
 	}
 }
 
+// AskRight has the owner of a share asked, behind what goes on, whether there is a higher right by now: somebody wants to change something
+// there, and the last word was that it can only be read. An owner tells by itself when a right ends, and not when there is more.
+func (f *FS) AskRight(ino Ino) {
+	if p, err := f.place(ino); err == nil && p.pt != nil {
+		f.askRight(p.pt)
+	}
+}
+
+func (f *FS) askRight(pt *point) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if pt.remote != nil && pt.entering == nil && time.Since(pt.tried) > freshUnwatched {
+		pt.entering = make(chan struct{})
+		f.taskLocked(func() { f.entering(pt) })
+	}
+}
+
 func (f *FS) entering(pt *point) {
 	ctx, end := context.WithTimeout(f.base, metaPatience)
 	defer end()

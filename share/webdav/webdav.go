@@ -280,6 +280,7 @@ func (h *handler) writable(ctx context.Context, a vfs.Attr) error {
 		}
 	}
 	if a.Right < share.Full {
+		h.fs.AskRight(a.Ino)
 		return status{code: http.StatusForbidden, err: vfs.ErrReadOnly}
 	}
 	return nil

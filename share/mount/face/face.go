@@ -148,6 +148,7 @@ func (f *Face) writable(ctx context.Context, ino vfs.Ino) fuse.Status {
 	case err != nil:
 		return f.failed("look at", ino, err)
 	case a.Right == share.Read:
+		f.fs.AskRight(ino)
 		return fuse.EROFS
 	case a.Right < share.Full:
 		return fuse.EACCES

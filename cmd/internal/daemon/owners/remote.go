@@ -37,6 +37,7 @@ type Remote struct {
 	mu      sync.Mutex
 	refused bool        // the owner denied the right, and gave none since
 	last    share.Right // that the owner gave
+	asked   time.Time   // when it was asked whether there is a higher one
 	fetcher *fetch.Fetcher
 	closed  bool
 }
@@ -91,6 +92,29 @@ func (r *Remote) regain(right share.Right) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last, r.refused = right, false
+}
+
+// askEvery is how often an owner is asked, at most, whether there is a higher right.
+const askEvery = time.Second
+
+// raise asks for the right anew if there may be a higher one: who may only read would learn of that when its grant is over.
+func (r *Remote) raise(ctx context.Context) {
+	if r.Right() == share.Full || r.contact.away() {
+		return
+	}
+	r.mu.Lock()
+	soon := time.Since(r.asked) < askEvery
+	if !soon {
+		r.asked = time.Now()
+	}
+	r.mu.Unlock()
+	if soon {
+		return
+	}
+	a, err := r.world.cfg.Client.Ask(ctx, r.at.Peer.ID, r.at.Access.Name)
+	if err == nil && a.Share == r.at.Access.Share {
+		r.regain(a.Right)
+	}
 }
 
 // begin looks whether the owner is there, and gives a context that ends when it is not any more.
