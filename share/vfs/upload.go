@@ -41,6 +41,7 @@ func (f *FS) Upload(ctx context.Context, parent Ino, name string) (*Upload, erro
 	if err := u.c.Create(time.Now()); err != nil {
 		return nil, onDisk("write", p.child(name), err)
 	}
+	f.Hold(p.n.Ino) // the folder is found again at the end, however long that takes
 	return u, nil
 }
 
@@ -100,6 +101,7 @@ func (u *Upload) Commit(ctx context.Context, modTime time.Time) (Attr, error) {
 	n.Changed()
 	f.mu.Unlock()
 	release()
+	f.Forget(p.n.Ino, 1)
 	if err := f.flush(ctx, b, false); err != nil {
 		return Attr{}, err
 	}
@@ -116,6 +118,7 @@ func (u *Upload) Abort() {
 	if !u.done {
 		u.done = true
 		u.c.Drop()
+		u.fs.Forget(u.p.n.Ino, 1)
 	}
 }
 

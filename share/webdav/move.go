@@ -143,6 +143,8 @@ func (h *handler) move(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer h.guarding(r.path)()
+	defer h.hold(t.from.attr.Ino)()
+	defer h.hold(t.to.parent.Ino)()
 	if err := h.makeRoom(r.Context(), t); err != nil {
 		return err
 	}
@@ -169,6 +171,8 @@ func (h *handler) copy(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	defer h.hold(t.from.attr.Ino)()
+	defer h.hold(t.to.parent.Ino)()
 	if err := h.makeRoom(r.Context(), t); err != nil {
 		return err
 	}
@@ -207,6 +211,12 @@ type failure struct {
 // maxFailures is how many failures end a COPY: what fails so often fails altogether.
 const maxFailures = 100
 
+// hold has the tree know a node until release is called: a copy may take long, and what nobody holds is forgotten.
+func (h *handler) hold(ino vfs.Ino) (release func()) {
+	h.fs.Hold(ino)
+	return func() { h.fs.Forget(ino, 1) }
+}
+
 // copyTree copies a file, or a folder with all in it. What fails does not stop the rest.
 func (h *handler) copyTree(ctx context.Context, from, to place, failed *[]failure) {
 	fail := func(err error) { *failed = append(*failed, failure{to.path, from.attr.Dir, err}) }
@@ -221,11 +231,15 @@ func (h *handler) copyTree(ctx context.Context, from, to place, failed *[]failur
 		fail(err)
 		return
 	}
+	for _, e := range entries {
+		defer h.hold(e.Attr.Ino)()
+	}
 	dir, err := h.fs.Mkdir(ctx, to.parent.Ino, to.name)
 	if err != nil {
 		fail(err)
 		return
 	}
+	defer h.hold(dir.Ino)()
 	if len(to.path) > share.MaxDepth+2 {
 		fail(vfs.ErrTooLong)
 		return
