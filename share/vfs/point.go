@@ -131,12 +131,19 @@ func (pt *point) keptLocked(epoch uint32, seen int64, now time.Time) bool {
 	return age < freshUnwatched || epoch != 0 && epoch == pt.epoch && age < freshWatched
 }
 
-// enter gives a share, if there is a right to it.
+// enter gives a share, if there is a right to it, to somebody who uses it.
 func (f *FS) enter(ctx context.Context, op string, pt *point) (Remote, error) {
+	return f.reach(ctx, op, pt, true)
+}
+
+// reach is enter, also for the watch, which is no use of a share: it goes on only as long as there is another.
+func (f *FS) reach(ctx context.Context, op string, pt *point, used bool) (Remote, error) {
 	for waited := 0; ; waited++ {
 		f.mu.Lock()
 		now := time.Now()
-		pt.used = now
+		if used {
+			pt.used = now
+		}
 		r, err := pt.remote, pt.err
 		if r != nil && pt.again && pt.entering == nil { // what was known holds until more is
 			pt.entering = make(chan struct{})

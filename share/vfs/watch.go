@@ -43,7 +43,7 @@ func (f *FS) watch(ctx context.Context, pt *point) {
 	pause := time.Duration(0)
 	broken := time.Time{}
 	for ctx.Err() == nil {
-		r, err := f.enter(ctx, "watch", pt)
+		r, err := f.reach(ctx, "watch", pt, false)
 		if err == nil {
 			err = f.follow(ctx, pt, r)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,6 +193,42 @@ func TestUnusedShareIsNotWatched(t *testing.T) {
 		if !h.told(vfs.All, "") {
 			x.Error("the watch ended, and who keeps what was told does not know")
 		}
+		x.share.Write("new", []byte("1"))
+		x.here("new", "1")
+	})
+}
+
+// entering is a world that counts how often a share is entered.
+type entering struct {
+	vfs.World
+	n *atomic.Int32
+}
+
+func (w entering) Enter(ctx context.Context, peer, name string) (vfs.Remote, error) {
+	w.n.Add(1)
+	return w.World.Enter(ctx, peer, name)
+}
+
+// TestUnusedShareIsNotEntered: nobody tries for ever to watch a share whose right has ended, once it is not used any more.
+func TestUnusedShareIsNotEntered(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.prepare()
+		x.stop()
+		w := entering{x.world, new(atomic.Int32)}
+		x.startIn(w)
+		_, err := x.List("")
+		x.ok(err)
+		x.share.SetRight(share.None)
+		time.Sleep(10 * time.Minute)
+		n := w.n.Load()
+		time.Sleep(2 * time.Hour)
+		if n := w.n.Load() - n; n > 0 {
+			x.Errorf("entered %d times though nobody uses it", n)
+		}
+		_, err = x.List("")
+		x.is(err, peer.Denied)
+		x.share.SetRight(share.Full)
+		time.Sleep(time.Minute)
 		x.share.Write("new", []byte("1"))
 		x.here("new", "1")
 	})
