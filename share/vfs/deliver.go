@@ -235,6 +235,9 @@ func (d *delivery) prepare(ctx context.Context, r Remote, item queue.Item, b *bo
 		}
 	}
 	if now, waits := d.pt.queue.Get(item.ID); err != nil || !waits || now.Path != item.Path {
+		if frozen != nil {
+			frozen.Close() // it may be a copy
+		}
 		if err != nil {
 			f.refusedLocked(b, onDisk("write", d.pt.label()+"/"+item.Path, err))
 		}

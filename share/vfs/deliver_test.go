@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -299,6 +301,51 @@ func TestSyncedContentIsDeliveredWhileOpen(t *testing.T) {
 }
 
 // TestWritesDuringDelivery has one file written while it is sent: what its owner has is always of one moment.
+// replacing is a world whose shares are others once they were replaced.
+type replacing struct {
+	vfs.World
+	replaced *atomic.Bool
+}
+
+type replaced struct{ vfs.Remote }
+
+func (replaced) ID() share.ID { return share.ID{1} }
+
+func (w replacing) Enter(ctx context.Context, peer, name string) (vfs.Remote, error) {
+	r, err := w.World.Enter(ctx, peer, name)
+	if err == nil && w.replaced.Load() {
+		r = replaced{r}
+	}
+	return r, err
+}
+
+// TestSyncedForAnotherShare: of what is synced, still open, and not delivered since another share has the name now, no copies gather.
+func TestSyncedForAnotherShare(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.stop()
+		w := replacing{x.world, new(atomic.Bool)}
+		x.startIn(w)
+		h := x.open("a", os.O_RDWR|os.O_CREATE)
+		x.peer.Leave()
+		time.Sleep(time.Second)
+		_, err := h.WriteAt([]byte("x"), 0)
+		x.ok(err)
+		x.ok(h.Sync())
+		w.replaced.Store(true)
+		x.peer.Unshare("docs")
+		x.share = x.peer.Share("docs", share.Full)
+		x.peer.Return()
+		time.Sleep(time.Hour)
+		if ps := x.FS.Pending(); len(ps) != 1 || peer.KindOf(ps[0].Err) != peer.Conflict {
+			x.Errorf("%+v", ps)
+		}
+		if all, _ := filepath.Glob(filepath.Join(x.dir, "staged-*")); len(all) != 1 {
+			x.Errorf("there are %d files of it", len(all))
+		}
+		x.ok(h.Close())
+	})
+}
+
 func TestWritesDuringDelivery(t *testing.T) {
 	in(t, func(x *fixture) {
 		x.ok(x.WriteFile("f", bytes.Repeat([]byte{'a'}, 100_000)))
@@ -350,6 +397,43 @@ func TestPartsOfALargeFile(t *testing.T) {
 			x.Errorf("it was read %d times", n)
 		}
 		x.there("big", "all new")
+	})
+}
+
+// TestClosedOftenWhileAway: what a file that is written in parts shows of its base is fetched once, however often it was closed
+// while its owner was away.
+func TestClosedOftenWhileAway(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("log", make([]byte, 3<<20))
+		_, err := x.List("")
+		x.ok(err)
+		x.peer.Leave()
+		time.Sleep(time.Second)
+		before := runtime.NumGoroutine()
+		for range 100 {
+			h := x.open("log", os.O_WRONLY|os.O_APPEND)
+			_, err := h.Write([]byte("line\n"))
+			x.ok(err)
+			x.ok(h.Close())
+		}
+		time.Sleep(time.Minute)
+		if n := runtime.NumGoroutine() - before; n > 10 {
+			x.Errorf("%d goroutines wait for the owner", n)
+		}
+		reads := x.share.Calls("read")
+		x.peer.Return()
+		x.drain()
+		if n := x.share.Calls("read") - reads; n > 3 {
+			x.Errorf("3 MiB were read in %d parts", n)
+		}
+		x.there("log", string(make([]byte, 3<<20))+strings.Repeat("line\n", 100))
+		x.ok(x.WriteFile("log", []byte("new")))
+		h := x.open("log", os.O_WRONLY|os.O_APPEND) // it is filled anew where that is needed
+		_, err = h.Write([]byte("er"))
+		x.ok(err)
+		x.ok(h.Close())
+		x.drain()
+		x.there("log", "newer")
 	})
 }
 

@@ -182,7 +182,10 @@ func (f *FS) queueLocked(b *body, path string, after time.Time) {
 	id := b.c.ID()
 	if !b.c.Whole() {
 		after = later()
-		f.taskLocked(func() { f.fill(b) })
+		if !b.filling {
+			b.filling = true
+			f.taskLocked(func() { f.fill(b) })
+		}
 	}
 	pt.bodies[id] = b
 	pt.bytes += b.c.State().Size - b.charged
@@ -232,8 +235,10 @@ func (f *FS) fill(b *body) {
 			b.err = located(f.base, "write", b.pt.label()+"/"+it.Path, err)
 			f.outcomeLocked(b)
 		}
+		b.filling = waits && err != nil
+		again := b.filling
 		f.mu.Unlock()
-		if !waits || err == nil {
+		if !again {
 			return
 		}
 		t := time.NewTimer(pause)
