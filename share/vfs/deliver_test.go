@@ -210,6 +210,35 @@ func TestWhatDesktopsStrewStaysHere(t *testing.T) {
 	})
 }
 
+// TestKeptHereUntilRenamed: what had a name that is kept here waits for its owner once it has another, or one that the owner has.
+func TestKeptHereUntilRenamed(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("doc", []byte("old"))
+		x.share.Write("desktop.ini", []byte("old"))
+		x.ok(x.WriteFile("._new", []byte("new")))
+		x.ok(x.Rename("._new", "new"))
+		for _, name := range []string{"doc", "desktop.ini"} {
+			x.ok(x.WriteFile("._tmp", []byte("saved")))
+			x.ok(x.Rename("._tmp", name))
+		}
+		h := x.open("._open", os.O_RDWR|os.O_CREATE)
+		_, err := h.WriteAt([]byte("op"), 0)
+		x.ok(err)
+		x.ok(h.Sync())
+		x.ok(x.Rename("._open", "open"))
+		x.stop()
+		x.start()
+		x.drain()
+		x.there("new", "new")
+		x.there("doc", "saved")
+		x.there("desktop.ini", "saved")
+		x.there("open", "op")
+		if n := x.FS.Conflicts(); n > 0 || len(x.share.Paths()) != 4 {
+			x.Errorf("%d conflicts, the owner has %q", n, x.share.Paths())
+		}
+	})
+}
+
 func TestRefusedContentIsKept(t *testing.T) {
 	in(t, func(x *fixture) {
 		x.ok(x.WriteFile("a", []byte("1")))

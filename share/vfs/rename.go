@@ -65,10 +65,27 @@ func (f *FS) Rename(ctx context.Context, from Ino, name string, to Ino, newName 
 	if rn.target != nil {
 		f.keepOpen(ctx, rn.target)
 	}
-	if !there {
-		return f.renameHere(rn)
+	if there {
+		err = f.renameThere(ctx, rn)
+	} else {
+		err = f.renameHere(rn)
 	}
-	return f.renameThere(ctx, rn)
+	if err != nil {
+		return err
+	}
+	return f.unkept(rn.n)
+}
+
+// unkept has a file that was kept here under the name that it had wait for its owner from now on, unless who writes to it will close it.
+func (f *FS) unkept(n *tree.Node) error {
+	f.mu.Lock()
+	b, _ := n.Local.(*body)
+	waits := b != nil && !b.overlay && b.flushed == 0 && (b.writers == 0 || b.syncs)
+	f.mu.Unlock()
+	if !waits {
+		return nil
+	}
+	return f.journalled(b)
 }
 
 // renameTarget looks at what has the new name.
@@ -117,7 +134,7 @@ func (f *FS) renameHere(rn *renaming) error {
 		return fail("rename", rn.to.child(rn.newName), ErrName)
 	}
 	rn.n.Facts, rn.n.Known, b.base = facts, rn.targetWasKnown, base
-	b.overlay = b.overlay && kept(rn.newName)
+	b.overlay = b.overlay && kept(rn.newName) && !rn.n.Known
 	f.renamedLocked(pt, rn.at.String(), rn.toAt.String())
 	if it, waits := pt.queue.Get(b.c.ID()); waits && !it.After.Equal(later()) {
 		pt.queue.Set(it.ID, it.Path, f.afterLocked(b))
