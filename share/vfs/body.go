@@ -24,7 +24,7 @@ type body struct {
 	anew    bool     // it was opened to be written when another share had the name: what is written then is for that
 	tag     string   // of the bytes of base
 	gone    bool     // it has no name any more, and is never delivered
-	overlay bool     // its name is one that is kept here
+	overlay bool     // it is kept here, for its name
 	opens   int
 	writers int
 	lock    context.CancelFunc // ends that others are told of it

@@ -355,6 +355,7 @@ func (f *FS) goneLocked(n *tree.Node) {
 	if b, ok := n.Local.(*body); ok {
 		b.gone = true
 		b.endAhead()
+		f.unqueueLocked(b)
 		if b.opens == 0 {
 			f.restBodyLocked(b)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -235,6 +236,84 @@ func TestKeptHereUntilRenamed(t *testing.T) {
 		x.there("open", "op")
 		if n := x.FS.Conflicts(); n > 0 || len(x.share.Paths()) != 4 {
 			x.Errorf("%d conflicts, the owner has %q", n, x.share.Paths())
+		}
+	})
+}
+
+// TestKeptHereLasts: what is kept here is kept until it is removed, also when peerd ends, and wherever its folder goes.
+func TestKeptHereLasts(t *testing.T) {
+	in(t, func(x *fixture) {
+		for _, d := range []string{"a", "b", "c"} {
+			x.share.Write(d+"/f", nil)
+			x.ok(x.WriteFile(d+"/._f", []byte("of "+d)))
+			x.ok(x.WriteFile(d+"/.DS_Store", []byte("gone")))
+		}
+		x.ok(x.Rename("a", "a2"))
+		x.share.Rename("b", "b2")
+		time.Sleep(time.Minute)
+		x.ok(x.Rename("c/._f", "c/._g"))
+		again := func() {
+			x.Helper()
+			x.stop()
+			x.start()
+			if n := len(x.FS.Pending()); n > 0 {
+				x.Errorf("%d files wait for their owner", n)
+			}
+		}
+		again()
+		for name, want := range map[string]string{"a2/._f": "of a", "b2/._f": "of b", "c/._g": "of c"} {
+			x.here(name, want)
+			x.ok(x.Remove(path.Dir(name) + "/.DS_Store"))
+		}
+		x.ok(x.WriteFile("a2/._f", []byte("more of a")))
+		x.ok(x.SetTime("b2/._f", time.Unix(1e9, 0)))
+		x.ok(x.WriteFile("c/._h", []byte("of h")))
+		x.ok(x.Rename("c/._h", "c/._g"))
+		again()
+		for name, want := range map[string]string{"a2": "more of a", "b2": "of b"} {
+			is, err := x.List(name)
+			if x.ok(err); len(is) != 2 {
+				x.Errorf("%s: %+v", name, is)
+			}
+			x.here(name+"/._f", want)
+		}
+		x.here("c/._g", "of h")
+		if i, err := x.Stat("b2/._f"); err != nil || !i.ModTime.Equal(time.Unix(1e9, 0)) {
+			x.Errorf("%+v, %v", i, err)
+		}
+		if n := x.share.Calls("item"); n > 0 {
+			x.Errorf("%d were sent", n)
+		}
+	})
+}
+
+// TestKeptHereBesideTheOwners: what the owner has under such a name is changed there, unless another was kept here before: that hides it.
+func TestKeptHereBesideTheOwners(t *testing.T) {
+	in(t, func(x *fixture) {
+		put := func(name, data string) {
+			x.Helper()
+			u, err := x.FS.Upload(x.Ctx, mustWalk(x).Ino, name)
+			x.ok(err)
+			defer u.Abort()
+			_, err = u.Write([]byte(data))
+			x.ok(err)
+			_, err = u.Commit(x.Ctx, time.Time{})
+			x.ok(err)
+		}
+		x.share.Write("desktop.ini", []byte("old"))
+		put("desktop.ini", "new")
+		put(".DS_Store", "mine")
+		x.share.Write(".DS_Store", []byte("theirs"))
+		time.Sleep(time.Second)
+		put(".DS_Store", "mine too")
+		x.ok(x.WriteFile("._tmp", []byte("mine again")))
+		x.ok(x.Rename("._tmp", ".DS_Store"))
+		x.drain()
+		x.there("desktop.ini", "new")
+		x.there(".DS_Store", "theirs")
+		x.here(".DS_Store", "mine again")
+		if len(x.share.Paths()) != 2 {
+			x.Errorf("the owner has %q", x.share.Paths())
 		}
 	})
 }

@@ -79,7 +79,7 @@ func (f *FS) bodyLocked(p place) *body {
 			return b
 		}
 	}
-	b := &body{pt: p.pt, n: n, base: n.Version, tag: tag, outcome: make(chan struct{}), since: time.Now(), overlay: kept(n.Name()) && !n.Known}
+	b := &body{pt: p.pt, n: n, base: n.Version, tag: tag, outcome: make(chan struct{}), since: time.Now(), overlay: keepsLocked(n.Name(), n)}
 	b.src = f.sourceLocked(p.pt, n, n.Facts, tag)
 	st := content.State{Size: n.Size, ModTime: time.Unix(0, n.ModTime), Exec: n.Exec}
 	b.c = content.New(f.journal, &f.budget, b.src, st, salt())

@@ -10,13 +10,24 @@ import (
 	"github.com/peerd/peerd/share/vfs/tree"
 )
 
-// kept reports whether a name is of those that desktops strew about, and that never leave this computer.
+// kept reports whether a name is of those that desktops strew about. What is made under them here never leaves this computer.
 func kept(name string) bool {
 	switch name {
 	case ".DS_Store", "Thumbs.db", "desktop.ini":
 		return true
 	}
 	return strings.HasPrefix(name, "._")
+}
+
+// keepsLocked reports whether what is written under a name is kept here. n is what has it, or nil.
+func keepsLocked(name string, n *tree.Node) bool {
+	if n == nil {
+		return kept(name)
+	}
+	if b, ok := n.Local.(*body); ok {
+		return b.overlay
+	}
+	return kept(name) && !n.Known // what its owner has is changed there
 }
 
 // passing is how long a file is kept back whose name says that it will be gone soon.

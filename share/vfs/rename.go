@@ -122,6 +122,7 @@ func (f *FS) renameHere(rn *renaming) error {
 		return notFound("rename", rn.from.child(rn.name))
 	}
 	var facts tree.Facts
+	keeps := keepsLocked(rn.newName, rn.target)
 	base := transfer.Version{}
 	if t := rn.target; t != nil {
 		facts, base = t.Facts, t.Version
@@ -134,7 +135,9 @@ func (f *FS) renameHere(rn *renaming) error {
 		return fail("rename", rn.to.child(rn.newName), ErrName)
 	}
 	rn.n.Facts, rn.n.Known, b.base = facts, rn.targetWasKnown, base
-	b.overlay = b.overlay && kept(rn.newName) && !rn.n.Known
+	if b.overlay && !keeps {
+		b.overlay, b.flushed = false, 0
+	}
 	f.renamedLocked(pt, rn.at.String(), rn.toAt.String())
 	if it, waits := pt.queue.Get(b.c.ID()); waits && !it.After.Equal(later()) {
 		pt.queue.Set(it.ID, it.Path, f.afterLocked(b))
@@ -144,7 +147,7 @@ func (f *FS) renameHere(rn *renaming) error {
 	return nil
 }
 
-// renamedLocked has what waits at and below a path go to another.
+// renamedLocked has what waits, or is kept here, at and below a path go to another, where its node is already.
 func (f *FS) renamedLocked(pt *point, from, to string) {
 	for _, it := range pt.queue.Rename(from, to) {
 		b := pt.bodies[it.ID]
@@ -154,6 +157,30 @@ func (f *FS) renamedLocked(pt *point, from, to string) {
 		}
 		if err != nil {
 			f.log.Error("the journal can't be written", "path", it.Path, "err", err)
+		}
+	}
+	if p, err := share.SplitPath(to); err == nil {
+		f.keptElsewhereLocked(pt.find(p))
+	}
+}
+
+// keptElsewhereLocked has the journal know where the files are that are kept here, at and below a node, or nil.
+func (f *FS) keptElsewhereLocked(n *tree.Node) {
+	if n == nil {
+		return
+	}
+	if b, ok := n.Local.(*body); ok && b.overlay && b.flushed != 0 {
+		p, err := f.placeLocked(n)
+		if err == nil {
+			err = f.recordLocked(b, p)
+		}
+		if err != nil {
+			f.log.Error("the journal can't be written", "path", p.String(), "err", err)
+		}
+	}
+	if n.Dir {
+		for _, c := range n.Folder().Children() {
+			f.keptElsewhereLocked(c)
 		}
 	}
 }
@@ -264,7 +291,9 @@ func (f *FS) movedHereLocked(rn *renaming, e share.Entry) {
 		}
 	}
 	if b, ok := n.Local.(*body); ok {
-		b.overlay = b.overlay && kept(rn.newName)
+		if b.overlay && !kept(rn.newName) {
+			b.overlay, b.flushed = false, 0
+		}
 	}
 	f.rebaseLocked(n, before, e.Version)
 	if n.Dir { // of what others did below it meanwhile the watch told under the old name

@@ -19,6 +19,7 @@ type Upload struct {
 	c    *content.Content
 	off  int64
 	done bool
+	sent bool // whatever its name is
 }
 
 // Upload begins one. Where a folder has the name it fails.
@@ -70,9 +71,10 @@ func (u *Upload) Commit(ctx context.Context, modTime time.Time) (Attr, error) {
 	if err != nil {
 		return Attr{}, err
 	}
-	b := &body{pt: p.pt, c: u.c, outcome: make(chan struct{}), since: time.Now(), overlay: kept(u.name)}
+	b := &body{pt: p.pt, c: u.c, outcome: make(chan struct{}), since: time.Now()}
 	f.mu.Lock()
 	n := p.n.Child(u.name)
+	b.overlay = !u.sent && keepsLocked(u.name, n)
 	switch {
 	case n != nil && n.Dir:
 		f.mu.Unlock()
@@ -155,7 +157,7 @@ func (f *FS) Copy(ctx context.Context, from, to Ino, name string) error {
 		}
 	}
 	f.mu.Lock()
-	there := p.pt == q.pt && p.n.Local == nil && p.n.Known && (err != nil || target.Local == nil) && !kept(name)
+	there := p.pt == q.pt && p.n.Local == nil && p.n.Known && (err != nil || target.Local == nil)
 	base := change.Base{}
 	if err == nil {
 		base.Version = target.Version
@@ -209,6 +211,7 @@ func (f *FS) copyHere(ctx context.Context, p, q place, name string) error {
 		return err
 	}
 	defer u.Abort()
+	u.sent = !h.b.overlay // what an owner has, or will have, is not to be lost where it is moved by copying
 	b := make([]byte, 1<<20)
 	for off := int64(0); ; {
 		n, err := h.ReadAt(ctx, b, off)

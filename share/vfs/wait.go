@@ -51,6 +51,7 @@ func (f *FS) restore(it journal.Item) {
 	}
 	pt := f.pointLocked(it.Peer, it.Share)
 	b := &body{pt: pt, n: n, base: it.Base, share: it.ShareID, outcome: make(chan struct{}), since: it.Since}
+	b.overlay = kept(n.Name()) && it.ShareID == (share.ID{})
 	facts := tree.Facts{Size: it.BaseSize, Version: it.Base}
 	var base content.Base
 	if it.BaseEnd > 0 {
@@ -60,7 +61,9 @@ func (f *FS) restore(it journal.Item) {
 	b.c = content.Restore(f.journal, &f.budget, base, it, salt())
 	n.Local = b
 	b.flushed, b.parts = b.c.State().Gen, it.BaseEnd > 0
-	f.queueLocked(b, it.Path, time.Time{})
+	if !b.overlay {
+		f.queueLocked(b, it.Path, time.Time{})
+	}
 }
 
 // flush has the journal know what was written, and waits for its delivery where that is wise.
@@ -102,7 +105,7 @@ func (f *FS) flush(ctx context.Context, b *body, sync bool) error {
 	return nil
 }
 
-// journalled writes down that a file waits, if its owner does not have it as it is.
+// journalled writes down that a file waits, if its owner does not have it as it is, or that it is kept here.
 func (f *FS) journalled(b *body) error {
 	if b.c.Ranges() > journal.MaxWritten/2 && !b.c.Whole() {
 		ctx, end := context.WithTimeout(f.base, readPatience)
@@ -111,7 +114,7 @@ func (f *FS) journalled(b *body) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if b.gone || b.overlay || !b.dirty() {
+	if b.gone || !b.dirty() {
 		return nil
 	}
 	p, err := f.placeLocked(b.n)
@@ -133,6 +136,9 @@ func (f *FS) journalled(b *body) error {
 		return onDisk("write", p.String(), err)
 	}
 	b.flushed = st.Gen
+	if b.overlay {
+		return nil
+	}
 	b.empty = st.Size == 0 && b.writers > 0
 	f.queueLocked(b, p.path.String(), f.afterLocked(b))
 	if _, told := f.clean[b.n.Ino]; !told {
@@ -145,7 +151,7 @@ func (f *FS) journalled(b *body) error {
 func (f *FS) recordLocked(b *body, p place) error {
 	it := b.c.Item()
 	it.Peer, it.Share, it.Path, it.Base, it.Since = b.pt.peer, b.pt.share, p.path.String(), b.base, b.since
-	if b.share == (share.ID{}) && b.pt.remote != nil {
+	if b.share == (share.ID{}) && b.pt.remote != nil && !b.overlay { // what is kept here is for no share
 		b.share = b.pt.remote.ID()
 	}
 	it.ShareID = b.share
@@ -195,17 +201,18 @@ func (f *FS) queueLocked(b *body, path string, after time.Time) {
 	f.kickLocked(pt)
 }
 
-// unqueueLocked takes a file out of what waits.
+// unqueueLocked takes a file out of what waits, or of what is kept here.
 func (f *FS) unqueueLocked(b *body) {
 	id := b.c.ID()
-	if _, waits := b.pt.bodies[id]; waits {
+	_, waits := b.pt.bodies[id]
+	if err := f.journal.Done(id); err != nil {
+		f.log.Error("the journal can't be written", "err", err)
+	}
+	if waits {
 		delete(b.pt.bodies, id)
 		b.pt.queue.Drop(id)
 		b.pt.bytes -= b.charged
 		b.charged = 0
-		if err := f.journal.Done(id); err != nil {
-			f.log.Error("the journal can't be written", "err", err)
-		}
 		f.settledLocked()
 	}
 }

@@ -129,6 +129,30 @@ func TestAcrossShares(t *testing.T) {
 	}
 }
 
+// TestAcrossSharesWithAllNames holds that files that the owner has are copied and moved whatever their names are, also such that are
+// else kept here.
+func TestAcrossSharesWithAllNames(t *testing.T) {
+	w := vfstest.NewWorld()
+	anna := w.Add("anna")
+	fs := vfstest.Running(t, w)
+	from, to := owner{anna.Share("docs", share.Full), t, fs}, owner{anna.Share("in", share.Full), t, fs}
+	for _, p := range []string{"d/._f", "d/desktop.ini", "d/f"} {
+		from.Write(p, []byte(p))
+	}
+	c := client{t, serve(t, fs, "127.0.0.1:0", webdav.ServeOptions{})}
+	c.want("PUT", "anna/docs/d/.DS_Store", nil, "view", 201)
+	c.want("COPY", "anna/docs/d", head{"Destination": "/anna/docs/n"}, "", 201)
+	c.want("COPY", "anna/docs/d", head{"Destination": "/anna/in/copied"}, "", 201)
+	c.want("MOVE", "anna/docs/d", head{"Destination": "/anna/in/moved"}, "", 201)
+	if got, want := to.Paths(), strings.Fields("copied/ copied/._f copied/desktop.ini copied/f moved/ moved/._f moved/desktop.ini moved/f"); !slices.Equal(got, want) {
+		t.Errorf("there is %q, want %q", got, want)
+	}
+	if got, want := from.Paths(), strings.Fields("n/ n/._f n/desktop.ini n/f"); !slices.Equal(got, want) {
+		t.Errorf("left is %q, want %q", got, want)
+	}
+	c.want("GET", "anna/in/moved/.DS_Store", nil, "", 200)
+}
+
 // TestCopyFails holds that a copy of which something failed says what, and a move then leaves all where it was.
 func TestCopyFails(t *testing.T) {
 	w := vfstest.NewWorld()
