@@ -42,7 +42,7 @@ type body struct {
 	charged int64     // of point.bytes
 	err     error     // why it could not be delivered
 	tries   int
-	filling bool          // FS.fill runs for it
+	filling chan struct{} // of FS.fill, which runs for it: holds a token when it is to try again at once; else nil
 	outcome chan struct{} // closed and replaced after each try to deliver it
 
 	ahead context.CancelFunc // ends that it is sent while it is written; nil if it was not begun

@@ -188,9 +188,14 @@ func (f *FS) queueLocked(b *body, path string, after time.Time) {
 	id := b.c.ID()
 	if !b.c.Whole() {
 		after = later()
-		if !b.filling {
-			b.filling = true
+		if b.filling == nil {
+			b.filling = make(chan struct{}, 1)
 			f.taskLocked(func() { f.fill(b) })
+		} else {
+			select {
+			case b.filling <- struct{}{}:
+			default:
+			}
 		}
 	}
 	pt.bodies[id] = b
@@ -242,17 +247,20 @@ func (f *FS) fill(b *body) {
 			b.err = located(f.base, "write", b.pt.label()+"/"+it.Path, err)
 			f.outcomeLocked(b)
 		}
-		b.filling = waits && err != nil
-		again := b.filling
-		f.mu.Unlock()
-		if !again {
+		if !waits || err == nil {
+			b.filling = nil
+			f.mu.Unlock()
 			return
 		}
+		again := b.filling
+		f.mu.Unlock()
 		t := time.NewTimer(pause)
 		select {
 		case <-f.base.Done():
 			t.Stop()
 			return
+		case <-again:
+			t.Stop()
 		case <-t.C:
 		}
 	}
