@@ -3,6 +3,7 @@ package vfs_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -723,6 +724,81 @@ func TestCrashWithParts(t *testing.T) {
 		x.drain()
 		x.there("base", "not synced")
 	})
+}
+
+// TestCrashWhileReplaced ends the journal in each of the records that are written when something takes the place of what waits: one of
+// both waits.
+func TestCrashWhileReplaced(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		replace func(x *fixture)
+	}{
+		{"upload", func(x *fixture) {
+			u, err := x.FS.Upload(x.Ctx, mustWalk(x).Ino, "doc")
+			x.ok(err)
+			_, err = u.Write([]byte("second"))
+			x.ok(err)
+			_, err = u.Commit(x.Ctx, time.Time{})
+			x.ok(err)
+		}},
+		{"rename", func(x *fixture) {
+			x.ok(x.WriteFile("new", []byte("second")))
+			x.ok(x.Rename("new", "doc"))
+		}},
+		{"rename of an open file", func(x *fixture) {
+			h := x.open("new", os.O_WRONLY|os.O_CREATE)
+			_, err := h.WriteAt([]byte("second"), 0)
+			x.ok(err)
+			x.ok(x.Rename("new", "doc"))
+			time.Sleep(time.Minute)
+			if ps := x.FS.Pending(); len(ps) != 1 {
+				x.Errorf("%+v", ps)
+			}
+			x.ok(h.Close())
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in(t, func(x *fixture) {
+				x.share.Write("doc", []byte("old"))
+				x.here("doc", "old")
+				_, err := x.List("")
+				x.ok(err)
+				x.peer.Leave()
+				time.Sleep(time.Second)
+				x.ok(x.WriteFile("doc", []byte("first")))
+				dir := x.TempDir()
+				x.ok(os.CopyFS(dir, os.DirFS(x.dir)))
+				before, err := os.ReadFile(filepath.Join(dir, "log"))
+				x.ok(err)
+				c.replace(x)
+				after, err := os.ReadFile(filepath.Join(x.dir, "log"))
+				x.ok(err)
+				for end := len(before); ; end += 8 + int(binary.BigEndian.Uint32(after[end:])) {
+					crashed := &fixture{T: x.T, world: x.world, dir: x.TempDir()}
+					x.ok(os.CopyFS(crashed.dir, os.DirFS(dir)))
+					staged, err := filepath.Glob(filepath.Join(x.dir, "staged-*"))
+					x.ok(err)
+					for _, name := range staged {
+						b, err := os.ReadFile(name)
+						x.ok(err)
+						x.ok(os.WriteFile(filepath.Join(crashed.dir, filepath.Base(name)), b, 0o600))
+					}
+					x.ok(os.WriteFile(filepath.Join(crashed.dir, "log"), after[:end], 0o600))
+					crashed.start()
+					if ps := crashed.FS.Pending(); !slices.ContainsFunc(ps, func(p vfs.Pending) bool { return p.Path == "//anna/docs/doc" }) {
+						x.Errorf("with %d of %d bytes of the journal there wait %+v", end, len(after), ps)
+					}
+					crashed.stop()
+					if end == len(after) {
+						break
+					}
+				}
+				x.peer.Return()
+				x.drain()
+				x.there("doc", "second")
+			})
+		})
+	}
 }
 
 func TestEqualContentIsNotPut(t *testing.T) {

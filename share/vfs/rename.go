@@ -122,25 +122,37 @@ func (f *FS) renameHere(rn *renaming) error {
 		return notFound("rename", rn.from.child(rn.name))
 	}
 	var facts tree.Facts
-	keeps := keepsLocked(rn.newName, rn.target)
-	base := transfer.Version{}
+	was, stayed, replaced := b.base, b.overlay, false
+	b.base, b.overlay = transfer.Version{}, stayed && keepsLocked(rn.newName, rn.target)
 	if t := rn.target; t != nil {
-		facts, base = t.Facts, t.Version
+		facts, b.base = t.Facts, t.Version
 		if tb, ok := t.Local.(*body); ok {
-			base = tb.base
+			b.base = tb.base
+			var err error
+			if replaced, err = f.replaceLocked(b, rn.to, rn.newName, tb); err != nil {
+				b.base, b.overlay = was, stayed
+				return err
+			}
 		}
 		f.forgetLocked(pt, t, rn.toAt.String())
 	}
 	if _, ok := f.tree.Move(rn.n, rn.to.n, rn.newName); !ok {
 		return fail("rename", rn.to.child(rn.newName), ErrName)
 	}
-	rn.n.Facts, rn.n.Known, b.base = facts, rn.targetWasKnown, base
-	if b.overlay && !keeps {
-		b.overlay, b.flushed = false, 0
+	rn.n.Facts, rn.n.Known = facts, rn.targetWasKnown
+	if stayed && !b.overlay {
+		b.flushed = 0
 	}
 	f.renamedLocked(pt, rn.at.String(), rn.toAt.String())
-	if it, waits := pt.queue.Get(b.c.ID()); waits && !it.After.Equal(later()) {
+	switch it, waits := pt.queue.Get(b.c.ID()); {
+	case waits && !it.After.Equal(later()):
 		pt.queue.Set(it.ID, it.Path, f.afterLocked(b))
+	case !waits && replaced:
+		after := f.afterLocked(b)
+		if b.writers > 0 { // who will close it
+			after = later()
+		}
+		f.queueLocked(b, rn.toAt.String(), after)
 	}
 	f.tellName(nil, rn.from.n, rn.name)
 	f.tellName(rn.n, rn.to.n, rn.newName)

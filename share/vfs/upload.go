@@ -73,7 +73,7 @@ func (u *Upload) Commit(ctx context.Context, modTime time.Time) (Attr, error) {
 	}
 	b := &body{pt: p.pt, c: u.c, outcome: make(chan struct{}), since: time.Now()}
 	f.mu.Lock()
-	n := p.n.Child(u.name)
+	n, replaced := p.n.Child(u.name), false
 	b.overlay = !u.sent && keepsLocked(u.name, n)
 	switch {
 	case n != nil && n.Dir:
@@ -87,20 +87,31 @@ func (u *Upload) Commit(ctx context.Context, modTime time.Time) (Attr, error) {
 		b.base = n.Version
 		st := u.c.State()
 		exec := n.Exec
-		if old, ok := n.Local.(*body); ok {
+		old, written := n.Local.(*body)
+		if written {
 			b.base, exec = old.base, old.c.State().Exec
+		}
+		if exec != st.Exec {
+			u.c.Set(nil, &exec)
+		}
+		if written {
+			if replaced, err = f.replaceLocked(b, p, u.name, old); err != nil {
+				f.mu.Unlock()
+				release()
+				return Attr{}, err
+			}
 			old.gone = true
 			old.endAhead()
 			f.unqueueLocked(old)
 			f.restBodyLocked(old)
 		}
-		if exec != st.Exec {
-			u.c.Set(nil, &exec)
-		}
 		f.tellLocked(Change{What: Content, Ino: n.Ino})
 	}
 	b.n, n.Local, u.done = n, b, true
-	n.Changed()
+	if n.Changed(); replaced {
+		b.flushed = b.c.State().Gen
+		f.queueLocked(b, at, f.afterLocked(b))
+	}
 	f.mu.Unlock()
 	release()
 	f.Forget(p.n.Ino, 1)

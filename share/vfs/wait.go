@@ -147,8 +147,8 @@ func (f *FS) journalled(b *body) error {
 	return nil
 }
 
-// recordLocked writes an item into the journal.
-func (f *FS) recordLocked(b *body, p place) error {
+// recordLocked writes an item into the journal, where it waits instead of others.
+func (f *FS) recordLocked(b *body, p place, instead ...uint64) error {
 	it := b.c.Item()
 	it.Peer, it.Share, it.Path, it.Base, it.Since = b.pt.peer, b.pt.share, p.path.String(), b.base, b.since
 	if b.share == (share.ID{}) && b.pt.remote != nil && !b.overlay { // what is kept here is for no share
@@ -158,9 +158,22 @@ func (f *FS) recordLocked(b *body, p place) error {
 	if len(it.Written) > journal.MaxWritten {
 		return errors.New("it was written in too many parts")
 	}
-	err := f.journal.Set(it)
+	err := f.journal.Set(it, instead...)
 	b.parts = err == nil && it.BaseEnd > 0
 	return err
+}
+
+// replaceLocked has the journal know a file that is about to take the name of one that waits, before that is dropped: a crash leaves
+// one of them. It reports whether it had to.
+func (f *FS) replaceLocked(b *body, folder place, name string, old *body) (bool, error) {
+	if _, waits := old.pt.bodies[old.c.ID()]; !waits || b.overlay {
+		return false, nil
+	}
+	at, err := folder.path.Join(name)
+	if err == nil {
+		err = f.recordLocked(b, place{path: at}, old.c.ID())
+	}
+	return err == nil, onDisk("write", folder.child(name), err)
 }
 
 // afterLocked is when a file may be sent.

@@ -157,16 +157,28 @@ func (j *Journal) name(id uint64) string {
 	return filepath.Join(j.dir, prefix+strconv.FormatUint(id, 16))
 }
 
-// Set says that an item waits, and as what. The staging file of its ID is there.
-func (j *Journal) Set(it Item) error {
+// Set says that an item waits, and as what. The staging file of its ID is there. Those instead of which it does wait no more: it is
+// said in one go, so that no crash leaves neither, and an error leaves all as it was.
+func (j *Journal) Set(it Item, instead ...uint64) error {
 	if len(it.Written) > MaxWritten {
 		return errors.New("it was written in too many parts")
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	b := appendRecord(nil, it, false)
+	for _, id := range instead {
+		b = appendRecord(b, Item{ID: id}, true)
+	}
+	if err := j.append(b); err != nil {
+		return err
+	}
 	it.Written = slices.Clone(it.Written)
 	j.items[it.ID] = it
-	return j.append(it, false)
+	for _, id := range instead {
+		delete(j.items, id)
+	}
+	j.shorten()
+	return nil
 }
 
 // Done says that an item waits no more. Its staging file is the caller's.
@@ -177,15 +189,19 @@ func (j *Journal) Done(id uint64) error {
 		return nil
 	}
 	delete(j.items, id)
-	return j.append(Item{ID: id}, true)
+	if err := j.append(appendRecord(nil, Item{ID: id}, true)); err != nil {
+		return err
+	}
+	j.shorten()
+	return nil
 }
 
-// append writes a record. One that was not written whole is cut off, or the next would be lost with it. The caller holds mu.
-func (j *Journal) append(it Item, done bool) error {
+// append writes records in one go. If they were not all written they are cut off, or the next would be lost with them. The caller
+// holds mu.
+func (j *Journal) append(b []byte) error {
 	if j.bad != nil {
 		return j.bad
 	}
-	b := appendRecord(nil, it, done)
 	if n, err := j.file.Write(b); err != nil {
 		if n > 0 {
 			if _, e := j.file.Seek(j.size, io.SeekStart); e != nil || j.file.Truncate(j.size) != nil {
@@ -194,13 +210,19 @@ func (j *Journal) append(it Item, done bool) error {
 		}
 		return err
 	}
-	if j.size += int64(len(b)); j.size > j.limit {
-		if err := j.compact(); err != nil {
-			j.log.Warn("the journal can't be made shorter", "err", err)
-			j.limit = 2 * j.size
-		}
-	}
+	j.size += int64(len(b))
 	return nil
+}
+
+// shorten writes the log anew when it is long. The caller holds mu.
+func (j *Journal) shorten() {
+	if j.size <= j.limit {
+		return
+	}
+	if err := j.compact(); err != nil {
+		j.log.Warn("the journal can't be made shorter", "err", err)
+		j.limit = 2 * j.size
+	}
 }
 
 // Sync makes what the log says last.

@@ -153,6 +153,45 @@ func TestTorn(t *testing.T) {
 	}
 }
 
+// TestInstead: what takes the place of another is there as soon as that is not, however much of the log is written, and nothing changes
+// if nothing is.
+func TestInstead(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := opened(t, dir)
+	old, s := staged(t, j, "x"), staged(t, j, "y")
+	if err := j.Set(item(old.ID, "f")); err != nil {
+		t.Fatal(err)
+	}
+	before := j.size
+	whole := t.TempDir()
+	if err := os.CopyFS(whole, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Set(item(s.ID, "f"), old.ID); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.ReadFile(filepath.Join(dir, logName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := before; cut <= j.size; cut++ {
+		torn := t.TempDir()
+		if err := os.CopyFS(torn, os.DirFS(whole)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(torn, logName), log[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, items := opened(t, torn); len(items) == 0 || cut == j.size && (len(items) > 1 || items[0].ID != s.ID) {
+			t.Errorf("cut at %d of %d: %+v", cut, j.size, items)
+		}
+	}
+	_ = j.file.Close()
+	if j.Set(item(old.ID, "f"), s.ID) == nil || len(j.items) != 1 || j.items[s.ID].Path != "f" {
+		t.Errorf("nothing could be written, and there wait %+v", j.items)
+	}
+}
+
 func TestCompact(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := opened(t, dir)
