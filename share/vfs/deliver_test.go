@@ -726,6 +726,77 @@ func TestCrashWithParts(t *testing.T) {
 	})
 }
 
+// TestPowerLoss cuts what was saved and never synced: it is not delivered over what its owner has, and its user is told. What is whole
+// is delivered, as is what still shows parts of its base.
+func TestPowerLoss(t *testing.T) {
+	for _, left := range []int64{0, 4} {
+		in(t, func(x *fixture) {
+			for _, name := range []string{"doc", "parts", "short", "whole"} {
+				x.share.Write(name, []byte("good old text"))
+			}
+			_, err := x.List("")
+			x.ok(err)
+			h := x.open("parts", os.O_WRONLY)
+			x.peer.Leave()
+			time.Sleep(time.Second)
+			x.ok(x.WriteFile("doc.new", []byte("good new text")))
+			x.ok(x.Rename("doc.new", "doc"))
+			staged, err := filepath.Glob(filepath.Join(x.dir, "staged-*"))
+			if x.ok(err); len(staged) != 1 {
+				x.Fatalf("%q are staged", staged)
+			}
+			x.ok(x.WriteFile("new", nil))
+			x.ok(x.WriteFile("short", []byte("s")))
+			x.ok(x.WriteFile("whole", []byte("good new text")))
+			_, err = h.WriteAt([]byte("GOOD"), 0)
+			x.ok(err)
+			x.ok(h.Close())
+			x.stop()
+			x.ok(os.Truncate(staged[0], left))
+			for range 2 {
+				x.start()
+				x.peer.Return()
+				time.Sleep(10 * time.Second)
+				x.drain()
+				for name, want := range map[string]string{"doc": "good old text", "parts": "GOOD old text", "new": "", "short": "s", "whole": "good new text"} {
+					x.there(name, want)
+					x.here(name, want)
+				}
+				ps := x.FS.Pending()
+				if len(ps) != 1 || ps[0].Path != "//anna/docs/doc" || ps[0].Err == nil || !strings.Contains(ps[0].Err.Error(), staged[0]) {
+					x.Errorf("%+v", ps)
+				}
+				x.stop()
+			}
+			x.start()
+		})
+	}
+}
+
+// TestCrashAfterCut: what its user made shorter is delivered, though a crash met it before it was closed.
+func TestCrashAfterCut(t *testing.T) {
+	for _, size := range []int64{0, 4} {
+		in(t, func(x *fixture) {
+			x.share.Write("doc", []byte("good old text"))
+			x.here("doc", "good old text")
+			x.peer.Leave()
+			time.Sleep(time.Second)
+			x.ok(x.WriteFile("doc", []byte("good new text")))
+			h := x.open("doc", os.O_RDWR)
+			x.ok(h.Truncate(size))
+			dir := filepath.Join(x.TempDir(), "copy")
+			x.ok(os.CopyFS(dir, os.DirFS(x.dir)))
+			x.ok(h.Close())
+			x.stop()
+			x.dir = dir
+			x.start()
+			x.peer.Return()
+			x.drain()
+			x.there("doc", "good"[:size])
+		})
+	}
+}
+
 // TestCrashWhileReplaced ends the journal in each of the records that are written when something takes the place of what waits: one of
 // both waits.
 func TestCrashWhileReplaced(t *testing.T) {

@@ -51,6 +51,9 @@ func denied(op, path string) error {
 	return &peer.Error{Op: op, Path: path, Kind: peer.Denied, Hint: `run "peerd login ` + path + `"`}
 }
 
+// errCut is of what was saved and not synced when the computer went down.
+var errCut = errors.New("its end was lost when this computer went down, so its owner does not get it")
+
 var errSilent = errors.New("no answer in time")
 
 // located gives an error an operation and a path if it has none. What its own deadline ended is of kind peer.Unreachable; what

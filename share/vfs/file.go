@@ -267,7 +267,7 @@ func (h *File) WriteAt(ctx context.Context, b []byte, off int64) (int, error) {
 	h.fs.mu.Lock()
 	h.fs.dirtiedLocked(h.b)
 	h.fs.aheadLocked(h.b)
-	if e := h.fs.amendLocked(h.b); err == nil {
+	if e := h.fs.amendLocked(h.b, false); err == nil {
 		err = e
 	}
 	h.fs.mu.Unlock()
@@ -278,10 +278,11 @@ func (h *File) WriteAt(ctx context.Context, b []byte, off int64) (int, error) {
 }
 
 // amendLocked has the journal know which parts were written of a file that waits already and still shows parts of its base: a
-// crash would mix them with what was written before.
-func (f *FS) amendLocked(b *body) error {
+// crash would mix them with what was written before. So it does when the file was cut: what is shorter for no reason is not delivered.
+func (f *FS) amendLocked(b *body, cut bool) error {
 	const few = 128 // a record says all of them
-	if !b.parts || b.gone || b.c.Ranges() > few {
+	_, waits := b.pt.bodies[b.c.ID()]
+	if cut = cut && waits; b.gone || !cut && (!b.parts || b.c.Ranges() > few) {
 		return nil
 	}
 	p, err := f.placeLocked(b.n)
@@ -351,7 +352,14 @@ func (h *File) SetAttr(ctx context.Context, s Set) (Attr, error) {
 	}
 	h.fs.mu.Lock()
 	h.fs.dirtiedLocked(h.b)
+	err := error(nil)
+	if s.Size != nil {
+		err = h.fs.amendLocked(h.b, true)
+	}
 	h.fs.mu.Unlock()
+	if err != nil {
+		return Attr{}, onDisk("truncate", h.path(), err)
+	}
 	if err := h.fs.setFacts(ctx, h.b, s); err != nil {
 		return Attr{}, err
 	}
@@ -360,13 +368,20 @@ func (h *File) SetAttr(ctx context.Context, s Set) (Attr, error) {
 
 // Sync makes what was written last on this disk, and sends it on its way.
 func (h *File) Sync(ctx context.Context) error {
-	if err := h.b.c.Sync(); err != nil {
-		return onDisk("sync", h.path(), err)
+	before := h.b.c.State().Bytes
+	err := h.b.c.Sync()
+	if err == nil {
+		if err := h.fs.flush(ctx, h.b, true); err != nil {
+			return err
+		}
+		if h.b.c.State().Bytes != before { // the journal may know what was written meanwhile
+			err = h.b.c.Sync()
+		}
 	}
-	if err := h.fs.flush(ctx, h.b, true); err != nil {
-		return err
+	if err == nil {
+		err = h.fs.journal.Sync(h.b.c.ID())
 	}
-	return onDisk("sync", h.path(), h.fs.journal.Sync())
+	return onDisk("sync", h.path(), err)
 }
 
 // Flush is told at each close of a descriptor: what was written will be delivered, whatever happens here. An error says that the

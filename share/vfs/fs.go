@@ -56,6 +56,7 @@ type FS struct {
 	sources   map[sourceKey]*source
 	clean     map[Ino][]*body // open files that nobody has written to
 	followers []*follower
+	cut       []Pending // of which bytes were lost while nothing ran
 	running   bool
 	closed    bool
 	conflicts int
@@ -85,6 +86,9 @@ func New(w World, o Options) (*FS, error) {
 	f.base, f.end = context.WithCancel(context.Background())
 	for _, it := range items {
 		f.restore(it)
+	}
+	for _, c := range j.Cut() {
+		f.cut = append(f.cut, cutOff(c))
 	}
 	return f, nil
 }

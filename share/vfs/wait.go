@@ -66,6 +66,14 @@ func (f *FS) restore(it journal.Item) {
 	}
 }
 
+// cutOff tells of what an earlier run left, and of which bytes were lost since.
+func cutOff(c journal.Cut) Pending {
+	path := "//" + c.Peer + "/" + c.Share + "/" + c.Path
+	return Pending{Path: path, Bytes: c.Size, Since: c.Since, Err: &peer.Error{
+		Op: "write", Path: path, Err: errCut, Hint: "what is left of it is in " + c.File + ": remove that when it is of no use",
+	}}
+}
+
 // flush has the journal know what was written, and waits for its delivery where that is wise.
 func (f *FS) flush(ctx context.Context, b *body, sync bool) error {
 	f.mu.Lock()
@@ -296,11 +304,11 @@ func (f *FS) kickLocked(pt *point) {
 	}
 }
 
-// Pending is what waits for its owner, oldest first.
+// Pending is what waits for its owner, oldest first, and what of an earlier run can't be delivered any more.
 func (f *FS) Pending() []Pending {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var ps []Pending
+	ps := slices.Clone(f.cut)
 	for _, pt := range f.points {
 		for _, it := range pt.queue.All() {
 			b := pt.bodies[it.ID]

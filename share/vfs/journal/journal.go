@@ -1,6 +1,6 @@
 // Package journal keeps on this computer's disk what was written and waits for its owner: a staging file for each, and one log
 // that says what they are. After a crash of the daemon, at whatever moment, all that was in the log is still to be delivered;
-// after a crash of the computer all that was synced is.
+// after a crash of the computer all that was synced is, and nothing of which bytes were lost.
 package journal
 
 import (
@@ -31,27 +31,37 @@ const magic = "peerd journal 1\n"
 // compactAt is how long the log may be, in bytes, before what it says of items that wait no more is dropped.
 const compactAt = 4 << 20
 
+// Of the files that others wrote, who syncs one makes so many last as well, and so many bytes.
+const (
+	syncFiles = 64
+	syncBytes = 16 << 20
+)
+
 // Journal is a folder with what waits. It is safe for concurrent use.
 type Journal struct {
 	dir string
 	log *slog.Logger
+	cut []Cut
+
+	syncing sync.Mutex // held while staging files are synced; before mu
 
 	mu    sync.Mutex
 	file  *os.File
 	size  int64 // of the log
 	limit int64 // of the log, when it is written anew
 	items map[uint64]Item
+	loose map[uint64]bool // items that were set since the last Sync
 	last  uint64
 	bad   error // the log can't be written any more
 }
 
-// Open opens the journal in a folder, which it makes if it is not there, and tells what waits there, oldest first. Staging
-// files that the log does not name are removed: they were neither closed nor synced.
+// Open opens the journal in a folder, which it makes if it is not there, and tells what waits there, oldest first, but for what
+// [Journal.Cut] tells of. Staging files that the log does not name are removed: they were neither closed nor synced.
 func Open(dir string, log *slog.Logger) (*Journal, []Item, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
 	}
-	j := &Journal{dir: dir, log: log, items: make(map[uint64]Item)}
+	j := &Journal{dir: dir, log: log, items: make(map[uint64]Item), loose: make(map[uint64]bool)}
 	if err := j.replay(); err != nil {
 		return nil, nil, err
 	}
@@ -60,6 +70,9 @@ func Open(dir string, log *slog.Logger) (*Journal, []Item, error) {
 		return nil, nil, err
 	}
 	items := slices.SortedFunc(maps.Values(j.items), func(a, b Item) int { return cmp.Compare(a.ID, b.ID) })
+	items = slices.DeleteFunc(items, func(it Item) bool {
+		return slices.ContainsFunc(j.cut, func(c Cut) bool { return c.ID == it.ID })
+	})
 	return j, items, nil
 }
 
@@ -144,14 +157,23 @@ func (j *Journal) sweep() error {
 			_ = os.Remove(filepath.Join(j.dir, e.Name()))
 		}
 	}
-	for id := range j.items {
-		if _, err := os.Stat(j.name(id)); err != nil {
-			j.log.Error("what was written is lost: its staging file is gone", "peer", j.items[id].Peer, "share", j.items[id].Share, "path", j.items[id].Path)
+	for id, it := range j.items {
+		log := j.log.With("peer", it.Peer, "share", it.Share, "path", it.Path)
+		switch st, err := os.Stat(j.name(id)); {
+		case err != nil:
+			log.Error("what was written is lost: its staging file is gone")
 			delete(j.items, id)
+		case st.Size() < it.end():
+			log.Error("what was written is not delivered: its end is lost", "left", j.name(id), "bytes", st.Size(), "of", it.end())
+			j.cut = append(j.cut, Cut{it, j.name(id)})
 		}
 	}
 	return nil
 }
+
+// Cut is what Open found shorter than it was written, as a power loss leaves what was not synced: it is not to be taken for the file. It is
+// found again for as long as its staging file is there.
+func (j *Journal) Cut() []Cut { return j.cut }
 
 func (j *Journal) name(id uint64) string {
 	return filepath.Join(j.dir, prefix+strconv.FormatUint(id, 16))
@@ -173,9 +195,9 @@ func (j *Journal) Set(it Item, instead ...uint64) error {
 		return err
 	}
 	it.Written = slices.Clone(it.Written)
-	j.items[it.ID] = it
+	j.items[it.ID], j.loose[it.ID] = it, true
 	for _, id := range instead {
-		delete(j.items, id)
+		j.drop(id)
 	}
 	j.shorten()
 	return nil
@@ -188,12 +210,17 @@ func (j *Journal) Done(id uint64) error {
 	if _, ok := j.items[id]; !ok {
 		return nil
 	}
-	delete(j.items, id)
+	j.drop(id)
 	if err := j.append(appendRecord(nil, Item{ID: id}, true)); err != nil {
 		return err
 	}
 	j.shorten()
 	return nil
+}
+
+func (j *Journal) drop(id uint64) {
+	delete(j.items, id)
+	delete(j.loose, id)
 }
 
 // append writes records in one go. If they were not all written they are cut off, or the next would be lost with them. The caller
@@ -225,8 +252,19 @@ func (j *Journal) shorten() {
 	}
 }
 
-// Sync makes what the log says last.
-func (j *Journal) Sync() error {
+// Sync makes what the log says last, for who has synced the staging file of an item. Those of others that the log tells of since come
+// first, or a power loss would leave what it says of bytes that are not there. They may be more than who syncs one file can wait
+// for: what is left is written by the system within a minute, and else not delivered, see [Journal.Cut].
+func (j *Journal) Sync(id uint64) error {
+	j.syncing.Lock()
+	for _, other := range j.takeLoose(id) {
+		s := j.Staged(other)
+		if err := s.Sync(); err != nil && !errors.Is(err, os.ErrNotExist) { // it may have been delivered meanwhile
+			j.log.Warn("what was written can't be made to last", "file", s.name, "err", err)
+		}
+		s.Rest()
+	}
+	j.syncing.Unlock()
 	j.mu.Lock()
 	f := j.file
 	j.mu.Unlock()
@@ -235,6 +273,21 @@ func (j *Journal) Sync() error {
 		return nil
 	}
 	return err
+}
+
+// takeLoose gives the newest of the items that were set since it was called last, but for one.
+func (j *Journal) takeLoose(but uint64) (ids []uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.loose, but)
+	total := int64(0)
+	for _, id := range slices.Backward(slices.Sorted(maps.Keys(j.loose))) {
+		if n := j.items[id].Written.Len(); total+n <= syncBytes && len(ids) < syncFiles {
+			ids, total = append(ids, id), total+n
+		}
+	}
+	clear(j.loose)
+	return ids
 }
 
 // Close closes the log. What waits stays.

@@ -2,12 +2,14 @@ package journal
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,11 +35,15 @@ func opened(t *testing.T, dir string) (*Journal, []Item) {
 	return j, items
 }
 
+// staged makes a staging file that is as large as item says.
 func staged(t *testing.T, j *Journal, text string) *Staged {
 	t.Helper()
 	s, err := j.Create()
 	if err == nil {
 		_, err = s.WriteAt([]byte(text), 0)
+	}
+	if err == nil {
+		err = s.Truncate(100)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -189,6 +195,84 @@ func TestInstead(t *testing.T) {
 	_ = j.file.Close()
 	if j.Set(item(old.ID, "f"), s.ID) == nil || len(j.items) != 1 || j.items[s.ID].Path != "f" {
 		t.Errorf("nothing could be written, and there wait %+v", j.items)
+	}
+}
+
+// TestCut: what is shorter than it was written is told of, again and again, and nothing else is.
+func TestCut(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := opened(t, dir)
+	var ids []uint64
+	for _, size := range []int64{0, 99, 100, 200} {
+		s := staged(t, j, "x")
+		if err := errors.Join(j.Set(item(s.ID, fmt.Sprint(size))), s.Truncate(size)); err != nil {
+			t.Fatal(err)
+		}
+		s.Rest()
+		ids = append(ids, s.ID)
+	}
+	s := staged(t, j, "x")
+	empty := item(s.ID, "empty") // and so it was left
+	empty.Written = nil
+	if err := errors.Join(j.Set(empty), s.Truncate(0)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		_ = j.Close()
+		var items []Item
+		if j, items = opened(t, dir); len(items) != 3 || items[0].Path != "100" || items[1].Path != "200" || items[2].Path != "empty" {
+			t.Errorf("there wait %+v", items)
+		}
+		if cut := j.Cut(); len(cut) != 2 || cut[0].ID+cut[1].ID != ids[0]+ids[1] || cut[0].File == cut[1].File {
+			t.Errorf("cut are %+v", cut)
+		}
+	}
+	_ = j.Close()
+	for _, c := range j.Cut() {
+		if err := os.Remove(c.File); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if j, items := opened(t, dir); len(items) != 3 || len(j.Cut()) > 0 {
+		t.Errorf("there wait %+v, and cut are %+v", items, j.Cut())
+	}
+}
+
+// TestLoose: who syncs one file has the others synced of which the log tells since, but no more than can be waited for.
+func TestLoose(t *testing.T) {
+	j, _ := opened(t, t.TempDir())
+	set := func(size int64) uint64 {
+		t.Helper()
+		s := staged(t, j, "x")
+		it := item(s.ID, "f")
+		it.Written = extent.Set{{From: 0, To: size}}
+		if err := j.Set(it); err != nil {
+			t.Fatal(err)
+		}
+		return s.ID
+	}
+	one, two, delivered, own := set(1), set(syncBytes-2), set(1), set(syncBytes)
+	large := set(syncBytes + 1)
+	if err := j.Done(delivered); err != nil {
+		t.Fatal(err)
+	}
+	if ids := j.takeLoose(own); !slices.Equal(ids, []uint64{two, one}) {
+		t.Errorf("%d are synced with %d, want %d and %d, not %d", ids, own, two, one, large)
+	}
+	if ids := j.takeLoose(own); len(ids) > 0 {
+		t.Errorf("%d are synced again", ids)
+	}
+	last := uint64(0)
+	for range 2 * syncFiles {
+		last = set(1)
+	}
+	if ids := j.takeLoose(0); len(ids) != syncFiles || ids[0] != last {
+		t.Errorf("%d files are synced, the first is %d, want %d, and %d", len(ids), ids[0], syncFiles, last)
+	}
+	gone := set(1)
+	j.Staged(gone).Remove()
+	if err := j.Sync(set(1)); err != nil {
+		t.Error(err)
 	}
 }
 

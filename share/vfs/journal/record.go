@@ -28,6 +28,20 @@ type Item struct {
 	Written           extent.Set
 }
 
+// Cut is an item whose staging file lost its end.
+type Cut struct {
+	Item
+	File string // with what is left
+}
+
+// end is how many bytes its staging file has at least.
+func (it Item) end() int64 {
+	if len(it.Written) == 0 {
+		return 0
+	}
+	return it.Written[len(it.Written)-1].To
+}
+
 // maxRecord bounds a record, in bytes: what is larger is damage.
 const maxRecord = 4 << 20
 
