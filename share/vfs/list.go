@@ -118,7 +118,7 @@ func (f *FS) listOutside(ctx context.Context, p place, anew bool) error {
 		}
 	}
 	for name := range there {
-		if n := p.n.Child(name); n == nil && share.CheckComponent(name) == nil {
+		if n := spelled(p.n, name); n == nil && share.CheckComponent(name) == nil {
 			n, _ = f.tree.Add(p.n, name, true)
 			n.Known, n.Seen = true, now
 			f.tellName(n, p.n, name)

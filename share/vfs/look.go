@@ -36,7 +36,7 @@ func (f *FS) Lookup(ctx context.Context, parent Ino, name string) (Attr, error) 
 	defer f.mu.Unlock()
 	pt := p.pt
 	if pt == nil && p.n.Ino != Root {
-		pt = f.pointLocked(p.n.Name(), name)
+		pt = f.pointLocked(p.n.Name(), n.Name()) // which may be spelled otherwise
 	}
 	return f.attrLocked(n, pt, time.Now()), nil
 }
@@ -58,8 +58,12 @@ func (f *FS) lookupOutside(ctx context.Context, p place, name string) (*tree.Nod
 		}
 		return nil, err
 	}
-	f.mu.Lock() // it may be a hidden share
-	pt := f.pointLocked(p.n.Name(), name)
+	f.mu.Lock()
+	if n = spelled(p.n, name); n != nil {
+		f.mu.Unlock()
+		return n, nil
+	}
+	pt := f.pointLocked(p.n.Name(), name) // it may be a hidden share
 	f.mu.Unlock()
 	if _, err := f.enter(ctx, "look up", pt); err != nil {
 		if peer.KindOf(err) == peer.Denied { // who may not know of it is not told that it is there
@@ -69,11 +73,23 @@ func (f *FS) lookupOutside(ctx context.Context, p place, name string) (*tree.Nod
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if n = p.n.Child(name); n == nil {
+	if n = spelled(p.n, name); n == nil {
 		n, _ = f.tree.Add(p.n, name, true)
 		n.Known, n.Seen = true, time.Now().UnixNano()
 	}
 	return n, nil
+}
+
+// spelled is the peer or share that a name at the root or in a peer means, or nil. Whatever spelling is one for who has it: were it two
+// here, what waits under one would not show under the other.
+func spelled(folder *tree.Node, name string) *tree.Node {
+	if n := folder.Child(name); n != nil {
+		return n
+	}
+	if alike := folder.Folder().Alike(name); len(alike) > 0 {
+		return alike[0]
+	}
+	return nil
 }
 
 // lookup finds a name in a folder of a share.

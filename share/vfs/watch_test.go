@@ -15,6 +15,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/vfs"
+	"github.com/peerd/peerd/share/vfs/vfstest"
 )
 
 // heard collects the changes that the tree tells.
@@ -250,7 +251,7 @@ func TestPeersAndShares(t *testing.T) {
 		}
 		b := x.world.Add("bert")
 		b.Share("music", share.Read)
-		b.Share("secret$", share.Read).Hide()
+		b.Share("secret$", share.Read).Hide(true)
 		b.Share("closed", share.None)
 		if !h.told(vfs.Name, "bert") {
 			x.Error("nobody is told of a new peer")
@@ -290,6 +291,65 @@ func TestPeersAndShares(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSpelledOtherwise: a share is one, however its name is spelled, be it listed or not, and whoever spells it first.
+func TestSpelledOtherwise(t *testing.T) {
+	for _, c := range []struct {
+		name, first, then string
+		hidden            bool
+	}{
+		{"docs", "docs", "DOCS", false},
+		{"docs", "DOCS", "docs", false},
+		{"secret$", "SECRET$", "Secret$", true},
+	} {
+		in(t, func(x *fixture) {
+			s := x.peer.Share(c.name, share.Full)
+			s.Hide(c.hidden)
+			s.Write("doc", []byte("old"))
+			one, other := x.Tree, x.Tree
+			one.Root, other.Root = []string{"anna", c.first}, []string{"anna", c.then}
+			for _, tr := range []vfstest.Tree{one, other} {
+				if got, err := tr.ReadFile("doc"); string(got) != "old" {
+					x.Errorf("%q, %v", got, err)
+				}
+				_, err := tr.List("")
+				x.ok(err)
+			}
+			a, err := x.FS.Walk(x.Ctx, one.Root...)
+			x.ok(err)
+			if b, err := x.FS.Walk(x.Ctx, other.Root...); b.Ino != a.Ino || b.Right != a.Right {
+				x.Errorf("%s is %+v, %v; %s is %+v", c.then, b, err, c.first, a)
+			}
+			x.peer.Leave()
+			time.Sleep(time.Second)
+			x.ok(one.WriteFile("doc", []byte("first")))
+			x.ok(other.WriteFile("doc", []byte("second")))
+			if got, err := one.ReadFile("doc"); string(got) != "second" {
+				x.Errorf("%q, %v", got, err)
+			}
+			x.peer.Return()
+			s.Hide(!c.hidden) // it stays the one that it is
+			time.Sleep(time.Minute)
+			x.drain()
+			if got, _ := s.Read("doc"); string(got) != "second" || len(s.Paths()) != 1 || x.FS.Conflicts() > 0 {
+				x.Errorf("the owner has %q, and %q; %d conflicts", s.Paths(), got, x.FS.Conflicts())
+			}
+			p, err := x.FS.Walk(x.Ctx, "anna")
+			x.ok(err)
+			es, err := x.FS.List(x.Ctx, p.Ino)
+			x.ok(err)
+			alike := 0
+			for _, e := range es {
+				if strings.EqualFold(e.Name, c.name) {
+					alike++
+				}
+			}
+			if alike != 1 {
+				x.Errorf("%q is listed %d times: %+v", c.name, alike, es)
+			}
+		})
+	}
 }
 
 func second[T any](_ T, err error) error { return err }

@@ -74,8 +74,13 @@ func (s *Share) SetRight(r share.Right) {
 	s.peer.world.tell()
 }
 
-// Hide makes the share one that is not listed.
-func (s *Share) Hide() { s.hidden = true }
+// Hide makes the share one that is not listed, or is.
+func (s *Share) Hide(yes bool) {
+	s.peer.mu.Lock()
+	s.hidden = yes
+	s.peer.mu.Unlock()
+	s.peer.world.tell()
+}
 
 // Refuse asks f for an error before each call is answered; nil refuses nothing. Verbs are those of [Share.Calls].
 func (s *Share) Refuse(f func(verb, path string) error) {

@@ -122,14 +122,19 @@ func (w *World) Shares(ctx context.Context, name string) ([]share.Info, error) {
 	return infos, nil
 }
 
-// Enter gives a share.
+// Enter gives a share, however its name is spelled.
 func (w *World) Enter(ctx context.Context, name, shareName string) (vfs.Remote, error) {
 	p, err := w.peer(name)
 	if err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
-	s := p.shares[shareName]
+	var s *Share
+	for n := range p.shares {
+		if share.FoldKey(n) == share.FoldKey(shareName) {
+			s = p.shares[n]
+		}
+	}
 	p.mu.Unlock()
 	if s == nil {
 		return nil, &peer.Error{Op: "enter", Path: "//" + name + "/" + shareName, Kind: peer.NotFound}
