@@ -253,8 +253,11 @@ func (f *FS) listerLocked(p place, l *lister, es []share.Entry, epoch uint32, er
 			f.onLocked(p.pt, l.walk, p.n, len(es))
 		}
 	case peer.KindOf(l.err) == peer.NotFound && !p.path.IsRoot():
-		if now, err := f.placeLocked(p.n); err == nil && now.path == p.path {
+		switch now, err := f.placeLocked(p.n); {
+		case err == nil && now.path == p.path:
 			f.lostLocked(p.n)
+		case err == nil: // it went elsewhere before its owner was asked
+			l.astray, l.err = true, nil
 		}
 	}
 }
