@@ -959,3 +959,28 @@ func TestAnotherShareOfTheName(t *testing.T) {
 		}
 	})
 }
+
+// TestBaseIsGone: who changed a part of a file that its owner removed meanwhile is told at once that the rest can't be had, and can save it in
+// full.
+func TestBaseIsGone(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("doc", bytes.Repeat([]byte("0123456789abcdef"), 1<<18)) // 4 MiB
+		_, err := x.List("")
+		x.ok(err)
+		h := x.open("doc", os.O_RDWR)
+		_, err = h.WriteAt([]byte("my"), 0)
+		x.ok(err)
+		x.share.Remove("doc")
+		time.Sleep(10 * time.Second)
+		x.within(5*time.Second, func() {
+			x.is(h.Sync(), peer.Conflict)
+			x.is(h.Close(), peer.Conflict)
+		})
+		if p := x.FS.Pending(); len(p) != 1 || p[0].Err == nil || !strings.Contains(p[0].Err.Error(), "in full") {
+			t.Errorf("%+v", p)
+		}
+		x.ok(x.WriteFile("doc", []byte("all of it")))
+		x.drain()
+		x.there("doc", "all of it")
+	})
+}

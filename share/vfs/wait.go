@@ -13,6 +13,7 @@ import (
 	"github.com/peerd/peerd/share/vfs/content"
 	"github.com/peerd/peerd/share/vfs/journal"
 	"github.com/peerd/peerd/share/vfs/tree"
+	"github.com/peerd/peerd/transfer"
 )
 
 // Bounds of what waits for its owner.
@@ -79,13 +80,16 @@ func (f *FS) flush(ctx context.Context, b *body, sync bool) error {
 	f.mu.Lock()
 	b.syncs = sync && b.opens > 0
 	f.mu.Unlock()
-	if err := f.journalled(b); err != nil || sync {
-		return err
-	}
+	err := f.journalled(b)
 	f.mu.Lock()
 	pt := b.pt
 	it, waits := pt.queue.Get(b.c.ID())
-	wait := waits && (pt.refused || !pt.delivered || pt.bytes >= muchWaits) && time.Until(it.After) <= calm &&
+	lost := waits && f.lostBaseLocked(b) // what makes it whole is asked for now
+	if err != nil || sync && !lost {
+		f.mu.Unlock()
+		return err
+	}
+	wait := lost || waits && (pt.refused || !pt.delivered || pt.bytes >= muchWaits) && time.Until(it.After) <= calm &&
 		f.running && !pt.muteLocked(time.Now()) && pt.tries == 0
 	outcome, went := b.outcome, pt.went
 	f.mu.Unlock()
@@ -265,6 +269,9 @@ func (f *FS) fill(b *body) {
 			f.wakeLocked(b.pt)
 		}
 		if err != nil {
+			if k := peer.KindOf(err); k == peer.NotFound || k == peer.Conflict {
+				err = &peer.Error{Kind: peer.Conflict, Err: errLostBase, Hint: "save it anew in full, or copy away what can be read of it and remove it"}
+			}
 			b.err = located(f.base, "write", b.pt.label()+"/"+it.Path, err)
 			f.outcomeLocked(b)
 		}
@@ -285,6 +292,13 @@ func (f *FS) fill(b *body) {
 		case <-t.C:
 		}
 	}
+}
+
+var errLostBase = errors.New("its owner has another file, or none, by now, and what was neither read nor written of it can't be had any more")
+
+// lostBaseLocked reports whether the owner has no more what a file still shows of its base. Others may.
+func (f *FS) lostBaseLocked(b *body) bool {
+	return b.pt.epoch != 0 && !b.c.Whole() && !b.overlay && b.base != (transfer.Version{}) && (!b.n.Known || b.n.Version != b.base)
 }
 
 func (f *FS) outcomeLocked(b *body) {
