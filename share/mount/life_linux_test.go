@@ -55,6 +55,9 @@ func TestWhatIsShown(t *testing.T) {
 		if on := mount.On(filepath.Join(dir, "some", "where")); on != dir {
 			t.Errorf("a file below %s is said to lie on %q", dir, on)
 		}
+		if all := mount.Mounts(); !slices.Contains(all, dir) {
+			t.Errorf("%s is not among %q", dir, all)
+		}
 		// the number of a folder is the same from above, from within, and in its own listing
 		var from, at unix.Stat_t
 		if err := unix.Stat(dir, &from); err != nil {
@@ -107,6 +110,7 @@ func TestWhereNot(t *testing.T) {
 		{"missing with its parent", filepath.Join(tmp, "no", "where"), o, peer.Usage, "no such file"},
 		{"what is shared", filepath.Join(tmp, "shared", "sub"), o, peer.Usage, "shared folder"},
 		{"what is shared, by a link", filepath.Join(tmp, "link"), o, peer.Usage, "shared folder"},
+		{"around what is shared and away", filepath.Join(tmp, "good"), mount.Options{Shared: []string{filepath.Join(tmp, "good", "anna", "docs")}}, peer.Usage, "shared folder"},
 		{"a peerd mount", on, o, peer.Conflict, "already"},
 		{"in a peerd mount", filepath.Join(on, "anna", "docs"), o, peer.Usage, "peerd mount"},
 		{"no such share", filepath.Join(tmp, "good"), mount.Options{Root: []string{"anna", "nothing"}}, peer.NotFound, ""},

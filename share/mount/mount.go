@@ -32,7 +32,7 @@ type Options struct {
 	AllowOther bool
 	// ReadOnly lets nothing be changed, whatever the rights.
 	ReadOnly bool
-	// Shared are the folders that this peer offers, absolute. None of them may hold the mount: it would be offered on.
+	// Shared are the folders that this peer offers, absolute. None of them may hold the mount, or lie in it: it would be offered on.
 	Shared []string
 	// Log is told of what goes wrong; nil for nobody.
 	Log *slog.Logger

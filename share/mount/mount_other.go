@@ -35,5 +35,8 @@ func (m *Mount) Unmount(context.Context) error { return nil }
 // On gives the peerd mount that a path lies in: none.
 func On(string) string { return "" }
 
+// Mounts are the folders that peerd mounts are on: none.
+func Mounts() []string { return nil }
+
 // Clean has nothing to do.
 func Clean() []string { return nil }

@@ -85,5 +85,8 @@ func (m *Mount) Unmount(ctx context.Context) error {
 // On gives the peerd mount that a path lies in, or "". Here nobody can say.
 func On(string) string { return "" }
 
+// Mounts are the folders that peerd mounts are on, as far as the system tells. Here it does not.
+func Mounts() []string { return nil }
+
 // Clean has nothing to do: WinFsp takes a mount away when its daemon dies.
 func Clean() []string { return nil }

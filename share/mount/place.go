@@ -41,6 +41,14 @@ func On(path string) string {
 	return on
 }
 
+// Mounts are the folders of this computer that peerd mounts are on, whoever mounted them.
+func Mounts() (dirs []string) {
+	for _, m := range ours() {
+		dirs = append(dirs, m.dir)
+	}
+	return dirs
+}
+
 // Clean takes away what daemons of this user left mounted when they died, all over this computer, and gives the folders.
 func Clean() (dirs []string) {
 	for _, m := range ours() {
@@ -78,8 +86,12 @@ func prepare(dir string, o Options) (string, error) {
 		return usage(errors.New("it lies in the peerd mount "+peer.Quote(on)), "mount outside of it")
 	}
 	for _, shared := range o.Shared {
-		if real, err := filepath.EvalSymlinks(shared); err == nil && within(dir, real) {
+		real, err := filepath.EvalSymlinks(shared)
+		switch {
+		case err == nil && within(dir, real):
 			return usage(errors.New("it lies in the shared folder "+peer.Quote(shared)), "what is mounted there would be offered on; mount outside of it")
+		case within(shared, dir): // which is not there now, but may be in what is mounted
+			return usage(errors.New("the shared folder "+peer.Quote(shared)+" lies in it"), "what is mounted there would be offered on; mount elsewhere")
 		}
 	}
 	d, err := os.Open(dir)

@@ -85,6 +85,18 @@ func (r *Registry) checkPlace(dir string) error {
 	return nil
 }
 
+// checkMounts says why a folder, resolved, must not be shared beside what is mounted now. It holds for a new share: what is mounted
+// later must not lie in one.
+func (r *Registry) checkMounts(dir string) error {
+	for _, on := range r.opt.Mounts() {
+		if related(dir, on) {
+			return &peer.Error{Op: "share", Path: dir, Kind: peer.Usage, Err: fmt.Errorf("other computers' shares are mounted on %s", on),
+				Hint: `they would be offered on; share another folder, or run "peerd umount ` + on + `" first`}
+		}
+	}
+	return nil
+}
+
 // related reports whether one of two folders is the other, or holds it. b need not be there yet.
 func related(a, b string) bool {
 	b = existing(b)

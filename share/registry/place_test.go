@@ -84,6 +84,43 @@ func TestPlace(t *testing.T) {
 	}
 }
 
+// TestMounted: what is mounted is not shared, be it in the folder, the folder itself or around it, by links and in a share of one
+// run too; what was shared before stays, since what is mounted keeps out of that.
+func TestMounted(t *testing.T) {
+	top := folder(t)
+	at := func(name string) string { return filepath.Join(top, name) }
+	for _, dir := range []string{"all/peers/anna/docs", "beside"} {
+		must(t, os.MkdirAll(at(dir), 0o755))
+	}
+	must(t, os.Symlink(at("all/peers/anna"), at("link")))
+	must(t, os.Symlink(at("all"), at("around")))
+	dir := state(t)
+	var mounts []string
+	open := func() *Registry {
+		r, err := Open(dir, Options{Home: "/nobody's home", Mounts: func() []string { return mounts }})
+		must(t, err)
+		return r
+	}
+	r := open()
+	before := add(t, r, Share{Name: "before", Dir: at("all")})
+	mounts = []string{at("around/peers")} // as somebody wrote it, which is all that is known of one that waits
+	for _, name := range []string{"all", "all/peers", "all/peers/anna", "all/peers/anna/docs", "link", "around"} {
+		for _, once := range []bool{false, true} {
+			_, err := r.Add(Share{Name: "s", Dir: at(name), Ephemeral: once}, Secrets{}, start)
+			wantKind(t, name, err, peer.Usage)
+			if e, ok := errors.AsType[*peer.Error](err); !ok || !strings.Contains(e.Hint, "peerd umount "+mounts[0]) {
+				t.Errorf("%q is refused with %v", name, err)
+			}
+		}
+	}
+	beside := add(t, r, Share{Name: "s", Dir: at("beside")})
+	_, err := r.Set(beside.ID, func(s *Share) { s.Dir = at("link") }, start)
+	wantKind(t, "another folder of a share", err, peer.Usage)
+	if s, err := open().Get("before"); err != nil || s.Dir != before.Dir {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 // TestWholeHome: no word opens a home folder, so no hint speaks of one.
 func TestWholeHome(t *testing.T) {
 	top := folder(t)

@@ -33,6 +33,9 @@ type Options struct {
 	Own []string
 	// Home is the user's home folder, which is never shared as a whole; by default os.UserHomeDir.
 	Home string
+	// Mounts are the folders where this computer shows what others share. None may lie in a share, nor a share in one: what a
+	// login opened here would be open to all whom the share lets in. By default there are none.
+	Mounts func() []string
 	// Log is told of leftovers that were removed, and of rights that ended. By default nobody is.
 	Log *slog.Logger
 	// Now is the time when a registry is opened or saved; by default [time.Now].
@@ -77,6 +80,9 @@ func Open(dir string, opt Options) (*Registry, error) {
 	}
 	if opt.Home == "" {
 		opt.Home, _ = os.UserHomeDir() // without one there is nothing to watch for
+	}
+	if opt.Mounts == nil {
+		opt.Mounts = func() []string { return nil }
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -430,6 +436,9 @@ func (r *Registry) place(s *Share) error {
 		return err
 	}
 	if err := r.checkPlace(dir); err != nil {
+		return err
+	}
+	if err := r.checkMounts(dir); err != nil {
 		return err
 	}
 	s.Dir, s.Mount = dir, isMount(dir)

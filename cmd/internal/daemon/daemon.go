@@ -32,6 +32,7 @@ import (
 	"github.com/peerd/peerd/peer/control/server"
 	"github.com/peerd/peerd/peer/host"
 	"github.com/peerd/peerd/peer/identity"
+	"github.com/peerd/peerd/share/mount"
 	"github.com/peerd/peerd/share/offer"
 	"github.com/peerd/peerd/share/registry"
 	"github.com/peerd/peerd/share/remote"
@@ -224,7 +225,7 @@ func (d *daemon) openState() error {
 		return err
 	}
 	own := []string{d.cfg.State, d.cfg.Paths.Config, filepath.Dir(d.cfg.Socket)}
-	reg, err := registry.Open(d.cfg.State, registry.Options{Own: own, Log: d.log})
+	reg, err := registry.Open(d.cfg.State, registry.Options{Own: own, Mounts: d.mounts, Log: d.log})
 	if err != nil {
 		return err
 	}
@@ -312,6 +313,15 @@ func (d *daemon) openFaces() (err error) {
 		},
 	}, world{d})
 	return err
+}
+
+// mounts are the folders where this computer shows what others share, and those where it will.
+func (d *daemon) mounts() []string {
+	dirs := mount.Mounts()
+	if d.Faces != nil { // else they are not known yet: what is mounted then is refused in a share
+		dirs = append(dirs, d.Faces.Dirs()...)
+	}
+	return dirs
 }
 
 // self is what this peer says of itself.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share/mount"
 )
 
 // TestOwnShares: a peer uses its own shares as those of others, with all rights and whatever stands in their slots.
@@ -71,4 +72,32 @@ func hinted(t *testing.T, what string, err error, hint string) {
 	if err == nil || !strings.Contains(err.Error(), hint) {
 		t.Errorf("%s: %v; want %s", what, err, hint)
 	}
+}
+
+// TestMountIsNotShared: what this computer shows of others' shares is not offered on, wherever the folder lies that is to be shared.
+func TestMountIsNotShared(t *testing.T) {
+	anna := start(t, "anna")
+	anna.offer("secret", nil, open)
+	berta := start(t, "berta", anna)
+	berta.sees(anna)
+	top := t.TempDir()
+	on := filepath.Join(top, "all")
+	_, err := berta.Mount(t.Context(), control.MountRequest{Dir: on})
+	works(t, "mount", err)
+	dirs := []string{top, on, filepath.Join(on, "anna", "secret")}
+	if mount.Available() != nil {
+		dirs = dirs[:2]
+	}
+	loop := func(dir string) control.ShareAdd {
+		return control.ShareAdd{Name: "loop", Dir: dir, Read: control.Slot{Mode: control.Open}, Full: control.Slot{Mode: control.Closed}}
+	}
+	for _, dir := range dirs {
+		_, err := berta.ShareAdd(t.Context(), loop(dir))
+		if peer.KindOf(err) != peer.Usage || !strings.Contains(err.Error(), "peerd umount "+on) {
+			t.Errorf("%s was shared: %v", dir, err)
+		}
+	}
+	works(t, "umount", berta.Unmount(t.Context(), on))
+	_, err = berta.ShareAdd(t.Context(), loop(top))
+	works(t, "share add", err)
 }

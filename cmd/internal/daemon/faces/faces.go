@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -379,6 +380,13 @@ func (t *Table) leave(f *face) error {
 	err := folder.Unmount(ctx)
 	t.cfg.Note(f.Ref.String(), f.Dir, "unmounted", err)
 	return err
+}
+
+// Dirs are the folders of all mounts, also of those that wait.
+func (t *Table) Dirs() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.mounts))
 }
 
 // List tells of all mounts, sorted by their folders.
