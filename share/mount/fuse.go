@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ const busyFor = 2 * time.Second
 // Mount is a mounted tree.
 type Mount struct {
 	dir  string
+	dev  string // see mounted; "" if the system did not tell
 	log  *slog.Logger
 	stop context.CancelFunc
 	done chan struct{}
@@ -71,7 +73,10 @@ func New(ctx context.Context, fs *vfs.FS, dir string, o Options) (*Mount, error)
 		_ = m.Unmount(ctx)
 		return nil, refused(dir, o, err)
 	}
-	readAhead(dir)
+	if on, ok := top(dir); ok {
+		m.dev = on.dev
+		readAhead(m.dev)
+	}
 	return m, nil
 }
 
@@ -114,11 +119,19 @@ func (m *Mount) Wait() { <-m.done }
 func (m *Mount) Done() <-chan struct{} { return m.done }
 
 // Unmount takes the mount away. While programs use it, it waits for them, 2 s at most; then the mount disappears from their
-// sight, and ends when they do. Once more it leaves alone what else was mounted on the folder since.
+// sight, and ends when they do. Once more it leaves alone what else was mounted on the folder since, and what was mounted over it
+// is never taken away.
 func (m *Mount) Unmount(ctx context.Context) error {
 	late := time.NewTimer(busyFor)
 	defer late.Stop()
 	for !m.away.Load() {
+		if on, ok := top(m.dir); ok && m.dev != "" && on.dev != m.dev {
+			if slices.ContainsFunc(ours(), func(o mounted) bool { return o.dev == m.dev }) {
+				return covered(m.dir)
+			}
+			m.away.Store(true) // somebody else unmounted it
+			break
+		}
 		err := detach(m.dir, false)
 		select {
 		case <-m.done:

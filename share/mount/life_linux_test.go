@@ -330,6 +330,65 @@ func TestUnmountedByOthers(t *testing.T) {
 	}
 }
 
+// TestCovered: what somebody mounted over a mount is left alone, and the mount with it, until it is gone.
+func TestCovered(t *testing.T) {
+	needs(t)
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount over it")
+	}
+	dir := filepath.Join(t.TempDir(), "mnt")
+	m, err := mount.New(t.Context(), vfstest.Running(t, world()), dir, mount.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, exec.Command("mount", "-t", "tmpfs", "none", dir))
+	for name, unmount := range map[string]func() error{
+		"unmount": func() error { return m.Unmount(t.Context()) },
+		"release": func() error { _, err := mount.Release(dir); return err },
+	} {
+		if err := unmount(); peer.KindOf(err) != peer.Conflict || !strings.Contains(err.Error(), "something else is mounted over it") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil || s.Type != unix.TMPFS_MAGIC || mount.On(dir) != dir {
+		t.Errorf("not both are there still: %x, %v, %q", s.Type, err, mount.On(dir))
+	}
+	run(t, exec.Command("umount", dir))
+	if err := m.Unmount(t.Context()); err != nil || mount.On(dir) != "" {
+		t.Errorf("uncovered: %v, %q is mounted", err, mount.On(dir))
+	}
+	m.Wait()
+}
+
+// TestRelease: a peerd mount is taken away by its folder, or a link to it, alone; what is none is left.
+func TestRelease(t *testing.T) {
+	needs(t)
+	dir := filepath.Join(t.TempDir(), "mnt")
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []string{dir, link} {
+		m, err := mount.New(t.Context(), vfstest.Running(t, world()), dir, mount.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range []string{filepath.Dir(dir), filepath.Join(dir, "anna"), "/proc"} {
+			if was, err := mount.Release(other); was || err != nil {
+				t.Errorf("%s: %v, %v", other, was, err)
+			}
+		}
+		if was, err := mount.Release(by); !was || err != nil || mount.On(dir) != "" {
+			t.Errorf("%s: %v, %v, %q is mounted", by, was, err, mount.On(dir))
+		}
+		m.Wait()
+		if err := m.Unmount(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // eventually waits for what must come, however loaded the machine is.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()

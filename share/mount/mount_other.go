@@ -38,5 +38,8 @@ func On(string) string { return "" }
 // Mounts are the folders that peerd mounts are on: none.
 func Mounts() []string { return nil }
 
+// Release has nothing to take away.
+func Release(string) (bool, error) { return false, nil }
+
 // Clean has nothing to do.
 func Clean() []string { return nil }

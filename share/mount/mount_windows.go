@@ -88,5 +88,8 @@ func On(string) string { return "" }
 // Mounts are the folders that peerd mounts are on, as far as the system tells. Here it does not.
 func Mounts() []string { return nil }
 
+// Release finds nothing to take away: the system does not tell of peerd mounts.
+func Release(string) (bool, error) { return false, nil }
+
 // Clean has nothing to do: WinFsp takes a mount away when its daemon dies.
 func Clean() []string { return nil }

@@ -23,11 +23,12 @@ const source = "peerd"
 // aliveWithin is how long a mount may take to say that it lives.
 const aliveWithin = 5 * time.Second
 
-// mounted is a mount of ours, perhaps of a daemon that is dead.
+// mounted is a mount, if it is ours perhaps of a daemon that is dead.
 type mounted struct {
-	dir string
-	dev string // MAJOR:MINOR
-	uid string // of whom it is; "" if nobody says
+	dir  string
+	dev  string // what tells it from all others
+	ours bool
+	uid  string // of whom one of ours is; "" if nobody says
 }
 
 // On gives the peerd mount that a path lies in, or "".
@@ -113,25 +114,63 @@ func prepare(dir string, o Options) (string, error) {
 	return dir, nil
 }
 
-// takeAway unmounts what a dead daemon left mounted on a folder. One that does not answer is cut off first: its threads may be
-// caught in the system, which then waits for it for ever.
+// takeAway unmounts what a dead daemon left mounted on a folder.
 func takeAway(dir string) error {
 	for _, m := range ours() {
 		if m.dir != dir {
 			continue
 		}
-		switch life(dir) {
-		case alive:
+		how := life(dir)
+		if how == alive {
 			return &peer.Error{Op: "mount on", Path: dir, Kind: peer.Conflict, Err: errors.New("a peerd mount is there already"),
-				Hint: `run "peerd umount" first`}
-		case silent:
-			abort(m.dev)
+				Hint: `run "peerd umount ` + dir + `" first`}
 		}
-		if err := detach(dir, true); err != nil {
+		if err := cut(m, how); err != nil {
 			return &peer.Error{Op: "mount on", Path: dir, Kind: peer.Other, Err: err, Hint: "a dead mount is there, which must be taken away first"}
 		}
 	}
 	return nil
+}
+
+// cut unmounts what may be in use. One that does not answer is cut off first: its threads may be caught in the system, which then
+// waits for it for ever.
+func cut(m mounted, how state) error {
+	if how == silent {
+		abort(m.dev)
+	}
+	return detach(m.dir, true)
+}
+
+// Release takes a peerd mount of this user away that no [Mount] of this daemon is for, and reports whether there was one on dir.
+func Release(dir string) (bool, error) {
+	if real, err := filepath.EvalSymlinks(dir); err == nil { // else it is dead, and its own name has to do
+		dir = real
+	}
+	fail := func(kind peer.Kind, err error, hint string) (bool, error) {
+		return true, &peer.Error{Op: "umount", Path: dir, Kind: kind, Err: err, Hint: hint}
+	}
+	for _, m := range ours() {
+		if m.dir != dir {
+			continue
+		}
+		if !mine(m) {
+			return fail(peer.Denied, errors.New("it is another user's"), "")
+		}
+		if on, ok := top(dir); ok && on.dev != m.dev {
+			return true, covered(dir)
+		}
+		if err := cut(m, life(dir)); err != nil {
+			return fail(peer.Other, err, "")
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// covered is the error of what can't be unmounted, since the system would take away something else.
+func covered(dir string) error {
+	return &peer.Error{Op: "umount", Path: dir, Kind: peer.Conflict, Err: errors.New("something else is mounted over it"),
+		Hint: `take that away first, as by "umount ` + dir + `"`}
 }
 
 // state is how a mount is.

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 
@@ -47,9 +48,27 @@ func ours() (ms []mounted) {
 		return nil
 	}
 	for _, s := range all[:min(n, len(all))] {
-		if unix.ByteSliceToString(s.Mntfromname[:]) == source {
-			ms = append(ms, mounted{dir: unix.ByteSliceToString(s.Mntonname[:]), uid: strconv.Itoa(int(s.Owner))})
+		if m := told(s); m.ours {
+			ms = append(ms, m)
 		}
 	}
 	return ms
+}
+
+// top is what is mounted on a folder, over all else that is: what is taken away first.
+func top(dir string) (mounted, bool) {
+	var s unix.Statfs_t
+	if unix.Statfs(dir, &s) != nil {
+		return mounted{}, false
+	}
+	m := told(s)
+	return m, m.dir == dir
+}
+
+// told is a mount as the system tells of it.
+func told(s unix.Statfs_t) mounted {
+	return mounted{
+		dir: unix.ByteSliceToString(s.Mntonname[:]), dev: fmt.Sprint(s.Fsid.Val), uid: strconv.Itoa(int(s.Owner)),
+		ours: unix.ByteSliceToString(s.Mntfromname[:]) == source,
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -77,12 +78,8 @@ func abort(dev string) {
 }
 
 // readAhead lets the kernel ask for more at once, where it lets us: on a path with a long way each request counts.
-func readAhead(dir string) {
-	for _, m := range ours() {
-		if m.dir == dir {
-			_ = os.WriteFile("/sys/class/bdi/"+m.dev+"/read_ahead_kb", []byte(strconv.Itoa(maxReadAhead>>10)), 0)
-		}
-	}
+func readAhead(dev string) {
+	_ = os.WriteFile("/sys/class/bdi/"+dev+"/read_ahead_kb", []byte(strconv.Itoa(maxReadAhead>>10)), 0)
 }
 
 // mine reports whether a mount is of the user that this program runs as.
@@ -90,6 +87,21 @@ func mine(m mounted) bool { return m.uid == strconv.Itoa(os.Geteuid()) }
 
 // ours are the mounts that the system knows.
 func ours() []mounted {
+	return slices.DeleteFunc(known(), func(m mounted) bool { return !m.ours })
+}
+
+// top is what is mounted on a folder, over all else that is: what is taken away first.
+func top(dir string) (on mounted, ok bool) {
+	for _, m := range known() { // those that lie on others come after them
+		if m.dir == dir {
+			on, ok = m, true
+		}
+	}
+	return on, ok
+}
+
+// known are all mounts that the system tells of.
+func known() []mounted {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil
@@ -97,18 +109,21 @@ func ours() []mounted {
 	return parse(b)
 }
 
-// parse reads mountinfo(5) in proc, and takes from it what is ours.
+// parse reads mountinfo(5) in proc.
 func parse(info []byte) (ms []mounted) {
 	for s := bufio.NewScanner(bytes.NewReader(info)); s.Scan(); {
 		mount, system, ok := strings.Cut(s.Text(), " - ")
 		m, fs := strings.Fields(mount), strings.Fields(system)
-		if !ok || len(m) < 6 || len(fs) < 3 || fs[0] != "fuse."+source || fs[1] != source {
+		if !ok || len(m) < 6 {
 			continue
 		}
 		one := mounted{dir: unescape(m[4]), dev: m[2]}
-		for option := range strings.SplitSeq(fs[2], ",") {
-			if uid, ok := strings.CutPrefix(option, "user_id="); ok {
-				one.uid = uid
+		if len(fs) >= 3 && fs[0] == "fuse."+source && fs[1] == source {
+			one.ours = true
+			for option := range strings.SplitSeq(fs[2], ",") {
+				if uid, ok := strings.CutPrefix(option, "user_id="); ok {
+					one.uid = uid
+				}
 			}
 		}
 		ms = append(ms, one)

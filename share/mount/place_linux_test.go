@@ -17,9 +17,12 @@ func TestParse(t *testing.T) {
 short
 45 26 0:46 - fuse.peerd peerd rw
 `
-	want := []mounted{{"/home/anna/My Peers", "0:42", "1000"}, {`/mnt/x\y`, "0:45", "0"}}
+	want := []mounted{
+		{dir: "/proc", dev: "0:20"}, {dir: "/home/anna/My Peers", dev: "0:42", ours: true, uid: "1000"}, {dir: "/mnt/sshfs", dev: "0:43"},
+		{dir: "/mnt/other", dev: "0:44"}, {dir: `/mnt/x\y`, dev: "0:45", ours: true, uid: "0"},
+	}
 	if got := parse([]byte(info)); !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 

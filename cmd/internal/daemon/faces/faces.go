@@ -49,6 +49,8 @@ type Config struct {
 	Tree  *vfs.FS
 	// Mount shows a part of the tree as a folder; see [mount.New].
 	Mount func(ctx context.Context, dir string, o mount.Options) (Folder, error)
+	// Release takes away a peerd mount that the Table does not know, and reports whether there was one; see [mount.Release].
+	Release func(dir string) (bool, error)
 	// Find says where a Ref is in the tree, once it is sure that this peer may look at it.
 	Find func(ctx context.Context, ref control.Ref) (Place, error)
 	// Pin has a peer keep its name in the tree, be it here or not.
@@ -266,7 +268,7 @@ func (t *Table) Mount(ctx context.Context, req control.MountRequest) (control.Mo
 	t.mu.Lock()
 	if t.mounts[req.Dir] != nil {
 		t.mu.Unlock()
-		return control.Mount{}, &peer.Error{Op: "mount", Path: req.Dir, Kind: peer.Usage, Err: errors.New("something is mounted there already"),
+		return control.Mount{}, &peer.Error{Op: "mount", Path: req.Dir, Kind: peer.Conflict, Err: errors.New("something is mounted there already"),
 			Hint: `run "peerd umount ` + req.Dir + `" first`}
 	}
 	t.mounts[req.Dir] = f
@@ -317,7 +319,13 @@ func (t *Table) Unmount(ctx context.Context, dir string) error {
 		return err
 	}
 	defer done()
+	dir = t.known(dir)
 	f, err := t.take(ctx, dir)
+	if peer.KindOf(err) == peer.NotFound {
+		if was, e := t.cfg.Release(dir); was {
+			return e
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -333,6 +341,21 @@ func (t *Table) Unmount(ctx context.Context, dir string) error {
 		return t.saveLocked()
 	}
 	return nil
+}
+
+// known is the name by which the Table has a folder, for one that may be another way to it, by links.
+func (t *Table) known(dir string) string {
+	dirs := t.Dirs()
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil || slices.Contains(dirs, dir) {
+		return dir
+	}
+	for _, d := range dirs {
+		if r, err := filepath.EvalSymlinks(d); err == nil && r == real {
+			return d
+		}
+	}
+	return dir
 }
 
 // take is the face of a folder, once nobody else is at it. Its caller must let it go by idleLocked.

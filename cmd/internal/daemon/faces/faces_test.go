@@ -65,6 +65,17 @@ func (s *system) mount(_ context.Context, dir string, o mount.Options) (Folder, 
 	return folder{s, dir}, nil
 }
 
+// release finds one mount that no Table knows, and one that can't be taken away.
+func (s *system) release(dir string) (bool, error) {
+	switch dir {
+	case "/lost":
+		return true, nil
+	case "/covered":
+		return true, &peer.Error{Op: "umount", Path: dir, Kind: peer.Conflict}
+	}
+	return false, nil
+}
+
 func (s *system) dirs() (all []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +97,7 @@ func table(t *testing.T, state string, s *system) *Table {
 	}
 	t.Cleanup(func() { _ = tree.Close() })
 	tb, err := Open(Config{
-		State: state, Tree: tree, Mount: s.mount, Log: slog.New(slog.DiscardHandler),
+		State: state, Tree: tree, Mount: s.mount, Release: s.release, Log: slog.New(slog.DiscardHandler),
 		Find: func(_ context.Context, ref control.Ref) (Place, error) {
 			switch ref.Peer {
 			case "":
@@ -293,6 +304,26 @@ func TestMountedAgain(t *testing.T) {
 	})
 }
 
+// TestUnmountUnknown: what is mounted and not known any more is taken away too, what is known by its other names as well.
+func TestUnmountUnknown(t *testing.T) {
+	s := newSystem()
+	tb := table(t, t.TempDir(), s)
+	defer tb.Close()
+	for dir, kind := range map[string]peer.Kind{"/lost": peer.Other, "/covered": peer.Conflict, "/nothing": peer.NotFound} {
+		if err := tb.Unmount(t.Context(), dir); peer.KindOf(err) != kind || (err == nil) != (dir == "/lost") {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	dir, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	mustMount(t, tb, control.MountRequest{Dir: dir, Persist: true})
+	if err := tb.Unmount(t.Context(), link); err != nil || len(s.dirs()) > 0 || len(tb.List()) > 0 {
+		t.Errorf("by a link: %v, %q is mounted", err, s.dirs())
+	}
+}
+
 // used is a folder that programs still use after it was unmounted, until it is closed.
 type used chan struct{}
 
@@ -317,7 +348,7 @@ func TestTable(t *testing.T) {
 			req  control.MountRequest
 			kind peer.Kind
 		}{
-			{control.MountRequest{Dir: "/a"}, peer.Usage}, {control.MountRequest{Dir: "c"}, peer.Usage}, {control.MountRequest{Dir: "/c/../d"}, peer.Usage},
+			{control.MountRequest{Dir: "/a"}, peer.Conflict}, {control.MountRequest{Dir: "c"}, peer.Usage}, {control.MountRequest{Dir: "/c/../d"}, peer.Usage},
 			{control.MountRequest{Ref: ref(t, "//nobody"), Dir: "/c"}, peer.NotFound},
 		} {
 			if _, err := tb.Mount(t.Context(), bad.req); peer.KindOf(err) != bad.kind || err == nil {

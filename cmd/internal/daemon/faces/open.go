@@ -50,7 +50,7 @@ func New(state string, o owners.Config, d Daemon) (*Faces, error) {
 		return nil, err
 	}
 	f.Table, err = Open(Config{
-		State: state, Tree: f.tree, Pin: f.owners.Pin, Away: f.owners.Away, Note: d.Mounted, Log: o.Log,
+		State: state, Tree: f.tree, Release: mount.Release, Pin: f.owners.Pin, Away: f.owners.Away, Note: d.Mounted, Log: o.Log,
 		Find: func(ctx context.Context, ref control.Ref) (Place, error) { return f.find(ctx, d, ref) },
 		Mount: func(ctx context.Context, dir string, o mount.Options) (Folder, error) {
 			m, err := mount.New(ctx, f.tree, dir, o)
