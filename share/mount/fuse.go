@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -42,7 +43,7 @@ type Mount struct {
 // New mounts a tree on dir, which is made if only it is missing, and must be empty. What an earlier daemon left mounted there
 // when it died is taken away first. The context is for the mounting alone: the mount stays until [Mount.Unmount], or until
 // somebody unmounts it.
-func New(ctx context.Context, fs *vfs.FS, dir string, o Options) (*Mount, error) {
+func New(ctx context.Context, fs *vfs.FS, dir string, o Options) (_ *Mount, err error) {
 	if err := Available(); err != nil {
 		return nil, err
 	}
@@ -52,10 +53,15 @@ func New(ctx context.Context, fs *vfs.FS, dir string, o Options) (*Mount, error)
 	if err := find(ctx, fs, o); err != nil {
 		return nil, err
 	}
-	dir, err := prepare(dir, o)
+	dir, made, err := prepare(dir, o)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil && made {
+			_ = os.Remove(dir) // it is empty, or somebody uses it already
+		}
+	}()
 	f := face.New(fs, face.Options{Root: o.Root, ReadOnly: o.ReadOnly, Log: o.Log})
 	server, err := fuse.NewServer(f, dir, options(f, o))
 	if err != nil {

@@ -93,7 +93,7 @@ func TestWhereNot(t *testing.T) {
 	full := filepath.Join(tmp, "full")
 	for _, err := range []error{os.MkdirAll(filepath.Join(full, "x"), 0o755), os.WriteFile(filepath.Join(tmp, "file"), nil, 0o644),
 		os.MkdirAll(filepath.Join(tmp, "shared", "sub"), 0o755), os.Symlink(filepath.Join(tmp, "shared", "sub"), filepath.Join(tmp, "link")),
-		os.Mkdir(filepath.Join(tmp, "good"), 0o755)} {
+		os.Mkdir(filepath.Join(tmp, "good"), 0o755), os.Symlink("nowhere", filepath.Join(tmp, "dang"))} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,6 +113,10 @@ func TestWhereNot(t *testing.T) {
 		{"around what is shared and away", filepath.Join(tmp, "good"), mount.Options{Shared: []string{filepath.Join(tmp, "good", "anna", "docs")}}, peer.Usage, "shared folder"},
 		{"a peerd mount", on, o, peer.Conflict, "already"},
 		{"in a peerd mount", filepath.Join(on, "anna", "docs"), o, peer.Usage, "peerd mount"},
+		{"new in a peerd mount", filepath.Join(on, "anna", "docs", "new"), o, peer.Usage, "peerd mount"},
+		{"new in what is shared", filepath.Join(tmp, "shared", "sub", "new"), o, peer.Usage, "shared folder"},
+		{"new in a file", filepath.Join(tmp, "file", "new"), o, peer.Usage, "file/new: mount on: what it would lie in is no folder"},
+		{"a link to nothing", filepath.Join(tmp, "dang"), o, peer.Usage, "dang: mount on: it is a link to what is not there"},
 		{"no such share", filepath.Join(tmp, "good"), mount.Options{Root: []string{"anna", "nothing"}}, peer.NotFound, ""},
 		{"a file as the root", filepath.Join(tmp, "good"), mount.Options{Root: []string{"anna", "docs", "a.txt"}}, peer.Usage, "no folder"},
 	} {
@@ -127,8 +131,10 @@ func TestWhereNot(t *testing.T) {
 			}
 		})
 	}
-	if entries, err := os.ReadDir(filepath.Join(tmp, "shared", "sub")); err != nil || len(entries) > 0 {
-		t.Errorf("%v, %v", entries, err)
+	for _, dir := range []string{filepath.Join(tmp, "shared", "sub"), filepath.Join(on, "anna", "docs")} {
+		if _, err := os.Lstat(filepath.Join(dir, "new")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a mount that was refused left a folder in %s: %v", dir, err)
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -60,58 +59,65 @@ func Clean() (dirs []string) {
 	return dirs
 }
 
-// prepare gives the folder to mount on, absolute and without links, or says why there can't be a mount.
-func prepare(dir string, o Options) (string, error) {
-	usage := func(err error, hint string) (string, error) {
-		return "", &peer.Error{Op: "mount on", Path: dir, Kind: peer.Usage, Err: err, Hint: hint}
+// prepare gives the folder to mount on, absolute and without links, and whether it was made for that; or says why there can't be a
+// mount. Nothing is made where there can't.
+func prepare(dir string, o Options) (at string, made bool, err error) {
+	const above = "a folder that is missing is made, but not the ones above it"
+	usage := func(err error, hint string) (string, bool, error) {
+		return "", false, &peer.Error{Op: "mount on", Path: dir, Kind: peer.Usage, Err: err, Hint: hint}
 	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
+	if dir, err = filepath.Abs(dir); err != nil {
 		return usage(err, "")
 	}
 	parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
 	if err != nil {
-		return usage(err, "a folder that is missing is made, but not the ones above it")
+		return usage(err, above)
 	}
 	dir = filepath.Join(parent, filepath.Base(dir))
 	if err := takeAway(dir); err != nil {
-		return "", err
+		return "", false, err
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return usage(err, "")
-	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return usage(err, "")
+	real, err := filepath.EvalSymlinks(dir)
+	missing := errors.Is(err, fs.ErrNotExist)
+	switch _, e := os.Lstat(dir); {
+	case missing && e == nil:
+		return usage(errors.New("it is a link to what is not there"), "make the folder that it leads to, or mount elsewhere")
+	case errors.Is(err, syscall.ENOTDIR):
+		return usage(errors.New("what it would lie in is no folder"), above)
+	case err != nil && !missing:
+		return usage(err, "mount elsewhere")
+	case !missing:
+		dir = real
 	}
 	if on := On(dir); on != "" {
 		return usage(errors.New("it lies in the peerd mount "+peer.Quote(on)), "mount outside of it")
 	}
-	for _, shared := range o.Shared {
-		real, err := filepath.EvalSymlinks(shared)
-		switch {
-		case err == nil && within(dir, real):
-			return usage(errors.New("it lies in the shared folder "+peer.Quote(shared)), "what is mounted there would be offered on; mount outside of it")
-		case within(shared, dir): // which is not there now, but may be in what is mounted
-			return usage(errors.New("the shared folder "+peer.Quote(shared)+" lies in it"), "what is mounted there would be offered on; mount elsewhere")
+	if err := Apart(dir, o.Shared); err != nil {
+		return "", false, err
+	}
+	if missing {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return usage(err, "mount on a folder of your own")
 		}
+		return dir, true, nil
 	}
 	d, err := os.Open(dir)
 	if err != nil {
-		return usage(err, "")
+		return usage(err, "mount on a folder of your own")
 	}
 	defer d.Close()
 	switch names, err := d.Readdirnames(1); {
 	case len(names) > 0:
 		return usage(errors.New("the folder is not empty"), "what is in it would be hidden; mount on an empty one")
 	case errors.Is(err, syscall.ENOTDIR):
-		return usage(errors.New("it is no folder"), "")
+		return usage(errors.New("it is no folder"), "mount on an empty folder, or on a name that is not there yet")
 	case err != nil && !errors.Is(err, io.EOF):
 		return usage(err, "")
 	}
 	if err := unix.Access(dir, unix.W_OK); err != nil {
 		return usage(err, "mount on a folder of your own")
 	}
-	return dir, nil
+	return dir, false, nil
 }
 
 // takeAway unmounts what a dead daemon left mounted on a folder.
@@ -199,10 +205,4 @@ func life(dir string) state {
 	case <-time.After(aliveWithin):
 		return silent
 	}
-}
-
-// within reports whether a path is a folder or lies below it.
-func within(path, dir string) bool {
-	rest, ok := strings.CutPrefix(path, dir)
-	return ok && (rest == "" || rest[0] == '/' || dir == "/")
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
+	"github.com/peerd/peerd/share/mount"
 	"github.com/peerd/peerd/share/webdav"
 )
 
@@ -160,27 +161,30 @@ func reachable(a net.Addr) net.Addr {
 
 // serveFolder serves what can't be mounted here, and has the system mount it where it can do so by itself.
 func (t *Table) serveFolder(ctx context.Context, f *face) (*served, error) {
+	if err := mount.Apart(f.Dir, t.cfg.Shared()); err != nil {
+		return nil, err
+	}
 	s, err := t.serve(ctx, f.place, "", f.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
 	s.Commands = commands(runtime.GOOS, s.Webdav, f.Dir)
-	mount, unmount := native(runtime.GOOS, s.URL, f.Dir)
-	if mount == nil {
+	attach, undo := native(runtime.GOOS, s.URL, f.Dir)
+	if attach == nil {
 		if runtime.GOOS == "linux" {
 			_ = os.Mkdir(f.Dir, 0o700) // one of the commands mounts on it, and says so if it can't
 		}
 		return s, nil
 	}
-	if out, err := exec.CommandContext(ctx, mount[0], mount[1:]...).CombinedOutput(); err != nil {
-		t.cfg.Log.Warn("the system does not mount by WebDAV", "command", strings.Join(mount, " "), "err", err, "output", string(out))
+	if out, err := exec.CommandContext(ctx, attach[0], attach[1:]...).CombinedOutput(); err != nil {
+		t.cfg.Log.Warn("the system does not mount by WebDAV", "command", strings.Join(attach, " "), "err", err, "output", string(out))
 		return s, nil
 	}
 	s.undo = func() {
 		ctx, cancel := context.WithTimeout(context.Background(), endTime)
 		defer cancel()
-		if out, err := exec.CommandContext(ctx, unmount[0], unmount[1:]...).CombinedOutput(); err != nil {
-			t.cfg.Log.Warn("the system does not unmount", "command", strings.Join(unmount, " "), "err", err, "output", string(out))
+		if out, err := exec.CommandContext(ctx, undo[0], undo[1:]...).CombinedOutput(); err != nil {
+			t.cfg.Log.Warn("the system does not unmount", "command", strings.Join(undo, " "), "err", err, "output", string(out))
 		}
 	}
 	return s, nil

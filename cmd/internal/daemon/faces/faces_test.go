@@ -421,6 +421,14 @@ func TestNoFUSE(t *testing.T) {
 	if err := tb.Unmount(t.Context(), dir); err != nil {
 		t.Error(err)
 	}
+	shared := t.TempDir()
+	tb.cfg.Shared = func() []string { return []string{shared} }
+	if m, err := tb.Mount(t.Context(), control.MountRequest{Ref: ref(t, "//anna"), Dir: filepath.Join(shared, "new")}); peer.KindOf(err) != peer.Usage {
+		t.Errorf("in a shared folder: %+v, %v", m, err)
+	}
+	if _, err := os.Lstat(filepath.Join(shared, "new")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a mount that was refused left a folder there: %v", err)
+	}
 }
 
 // TestState: what peerd did not write is refused.
