@@ -51,7 +51,7 @@ func New(ctx context.Context, fs *vfs.FS, dir string, o Options) (*Mount, error)
 var posix = map[syscall.Errno]int{
 	0: 0, syscall.EPERM: 1, syscall.ENOENT: 2, syscall.EINTR: 4, syscall.EIO: 5, syscall.EBADF: 9, syscall.EAGAIN: 11,
 	syscall.EACCES: 13, syscall.EEXIST: 17, syscall.EXDEV: 18, syscall.ENOTDIR: 20, syscall.EISDIR: 21, syscall.EINVAL: 22,
-	syscall.ENOSPC: 28, syscall.EROFS: 30, syscall.ENAMETOOLONG: 38, syscall.ENOTEMPTY: 41,
+	syscall.EFBIG: 27, syscall.ENOSPC: 28, syscall.EROFS: 30, syscall.ENAMETOOLONG: 38, syscall.ENOTEMPTY: 41,
 	syscall.EDQUOT: 28, syscall.ESTALE: 5, // which it does not know
 }
 

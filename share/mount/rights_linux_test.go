@@ -224,3 +224,34 @@ func TestBetweenShares(t *testing.T) {
 		}
 	}
 }
+
+// TestNeverSo: a size that no disk holds and a time that no file can have are refused as such, and change nothing.
+func TestNeverSo(t *testing.T) {
+	s, dir := docs(t, share.Full)
+	s.Write("f", []byte("hello"))
+	f := filepath.Join(dir, "f")
+	before, err := os.Stat(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sec := range []int64{1e11, -1e11} {
+		if err := unix.UtimesNanoAt(unix.AT_FDCWD, f, []unix.Timespec{{Sec: sec}, {Sec: sec}}, 0); err != unix.EINVAL {
+			t.Errorf("the time %d: %v, want EINVAL", sec, err)
+		}
+	}
+	own := filepath.Join(t.TempDir(), "own")
+	if err := os.WriteFile(own, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if unix.Truncate(own, 1<<62) == unix.EFBIG { // else this disk holds anything
+		if err := unix.Truncate(f, 1<<62); err != unix.EFBIG {
+			t.Errorf("the size 1<<62: %v, want EFBIG", err)
+		}
+	}
+	if after, err := os.Stat(f); err != nil || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
+		t.Errorf("it is %v, %v, was %v", after, err, before)
+	}
+	if b, err := os.ReadFile(f); err != nil || string(b) != "hello" {
+		t.Errorf("it holds %q, %v", b, err)
+	}
+}

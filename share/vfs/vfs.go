@@ -52,6 +52,9 @@ type Set struct {
 	Exec    *bool
 }
 
+// Keeps reports whether a file can have a time: it is kept in nanoseconds, which are few enough from 1678 to 2262.
+func Keeps(t time.Time) bool { return time.Unix(0, t.UnixNano()).Equal(t) }
+
 // Mode says how a file is opened.
 type Mode struct {
 	Read, Write bool

@@ -76,9 +76,11 @@ func TestWindows(t *testing.T) {
 		t.Errorf("PROPFIND: %s", a.body)
 	}
 	// A time that can't be is refused, and with it all else.
-	a = c.want("PROPPATCH", "neu.txt", nil, strings.Replace(win32("yesterday"), "00000020", "00000021", 1), 207)
-	if !strings.Contains(a.body, "409") || !strings.Contains(a.body, "424") || strings.Contains(a.body, "200 OK") {
-		t.Errorf("PROPPATCH of no time: %s", a.body)
+	for _, no := range []string{"yesterday", "Mon, 03 Feb 2400 04:05:06 GMT", "Mon, 03 Feb 1600 04:05:06 GMT"} {
+		a = c.want("PROPPATCH", "neu.txt", nil, strings.Replace(win32(no), "00000020", "00000021", 1), 207)
+		if !strings.Contains(a.body, "409") || !strings.Contains(a.body, "424") || strings.Contains(a.body, "200 OK") {
+			t.Errorf("PROPPATCH of %s: %s", no, a.body)
+		}
 	}
 }
 

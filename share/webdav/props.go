@@ -131,6 +131,9 @@ func (v *view) name() string { return v.h.browse.Name(v.path) }
 
 func setHTTPTime(value string) (vfs.Set, error) {
 	t, err := http.ParseTime(strings.TrimSpace(value))
+	if err == nil && !vfs.Keeps(t) {
+		err = errNoTime
+	}
 	return vfs.Set{ModTime: &t}, err
 }
 

@@ -117,14 +117,20 @@ func putHeaders(header http.Header) (length int64, modTime time.Time, err error)
 	return length, modTime, nil
 }
 
-// parseSeconds reads seconds since 1970, within the years that HTTP can write.
+var errNoTime = errors.New("it is no time, or none that a file can have")
+
+// parseSeconds reads seconds since 1970, within the years that a file can have.
 func parseSeconds(s string) (time.Time, error) {
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(f > -62e9 && f < 253e9) {
-		return time.Time{}, errors.New("it is no time")
+		return time.Time{}, errNoTime
 	}
 	whole := int64(f)
-	return time.Unix(whole, int64((f-float64(whole))*1e9)), nil
+	t := time.Unix(whole, int64((f-float64(whole))*1e9))
+	if !vfs.Keeps(t) {
+		return time.Time{}, errNoTime
+	}
+	return t, nil
 }
 
 // conditions evaluates If-Match, If-None-Match and If-Unmodified-Since of a change (RFC 9110, section 13).

@@ -37,6 +37,7 @@ func TestPut(t *testing.T) {
 		{"with its time", "f", head{"X-Oc-Mtime": "1577934245.25"}, 204},
 		{"with no time", "f", head{"X-Oc-Mtime": "yesterday"}, 400},
 		{"with an endless time", "f", head{"X-Oc-Mtime": "1e300"}, 400},
+		{"with a time that no file can have", "f", head{"X-Oc-Mtime": "10000000000"}, 400},
 		{"with a NaN", "f", head{"X-Oc-Mtime": "NaN"}, 400},
 		{"a name no peer may give", "COM1", nil, 403},
 		{"a reserved name", ".peerd-x", nil, 403},

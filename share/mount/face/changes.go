@@ -35,6 +35,9 @@ func (f *Face) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.Att
 	if gid, ok := in.GetGID(); ok && gid != f.owner.Gid {
 		return fuse.EPERM
 	}
+	if t, ok := in.GetMTime(); ok && !vfs.Keeps(t) {
+		return fuse.EINVAL
+	}
 	if _, ok := in.GetSize(); ok {
 		if err := f.pushes.Write(c, ino); err != nil {
 			return f.failed("set", ino, err)

@@ -30,6 +30,7 @@ var causes = []struct {
 	{vfs.ErrFull, syscall.ENOSPC},
 	{vfs.ErrTooLong, syscall.ENAMETOOLONG},
 	{vfs.ErrName, syscall.EINVAL},
+	{syscall.EFBIG, syscall.EFBIG}, // on this computer's disk, where what is written waits
 	{vfs.ErrLocal, syscall.EPERM},
 	{vfs.ErrCrossShare, syscall.EXDEV},
 	{vfs.ErrClosed, syscall.EBADF},

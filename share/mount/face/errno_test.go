@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 	"testing"
 
@@ -35,6 +36,7 @@ func TestErrno(t *testing.T) {
 		{of(peer.Usage, vfs.ErrNotDir), syscall.ENOTDIR},
 		{of(peer.Usage, vfs.ErrTooLong), syscall.ENAMETOOLONG},
 		{of(peer.Usage, vfs.ErrName), syscall.EINVAL},
+		{of(peer.Other, &os.PathError{Op: "truncate", Err: syscall.EFBIG}), syscall.EFBIG},
 		{of(peer.Usage, vfs.ErrCrossShare), syscall.EXDEV},
 		{of(peer.Usage, vfs.ErrClosed), syscall.EBADF},
 		{of(peer.Full, nil), syscall.ENOSPC},

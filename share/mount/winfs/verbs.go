@@ -222,6 +222,9 @@ func (f *face) Utimens(path string, ts []fuse.Timespec) int {
 	if len(ts) > 1 {
 		t = ts[1].Time()
 	}
+	if !vfs.Keeps(t) {
+		return -fuse.EINVAL
+	}
 	return f.set(path, none, vfs.Set{ModTime: &t})
 }
 
