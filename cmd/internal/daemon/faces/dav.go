@@ -64,6 +64,8 @@ func (t *Table) Webdav(ctx context.Context, req control.WebdavRequest) iter.Seq2
 		select {
 		case <-ctx.Done():
 		case <-t.ctx.Done():
+			yield(control.Webdav{}, &peer.Error{Op: "webdav", Path: s.at, Kind: peer.NotRunning, Err: errors.New("peerd stopped, and serves nothing any more"),
+				Hint: `start it with "peerd" and try again`})
 		}
 	}
 }
@@ -117,9 +119,12 @@ func listenAddr(listen string) (local bool, err error) {
 	bad := func(err error) error {
 		return &peer.Error{Op: "webdav", Path: listen, Kind: peer.Usage, Err: err, Hint: "write IP:PORT"}
 	}
-	host, _, err := net.SplitHostPort(listen)
+	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return false, bad(cause(err))
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return false, bad(errors.New("there is no such port"))
 	}
 	if host == "" || strings.EqualFold(host, "localhost") {
 		return host != "", nil

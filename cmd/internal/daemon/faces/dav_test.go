@@ -1,6 +1,7 @@
 package faces
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
@@ -46,10 +47,35 @@ func TestWays(t *testing.T) {
 	}
 }
 
+// TestServedNoMore: who serves is told when the daemon ends it, and not when they end it themselves.
+func TestServedNoMore(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		tb := table(t, t.TempDir(), newSystem())
+		told := error(nil)
+		for w, err := range tb.Webdav(ctx, control.WebdavRequest{}) {
+			switch {
+			case err != nil:
+				told = err
+			case own:
+				cancel()
+			case w.URL != "":
+				tb.Close()
+			}
+		}
+		tb.Close()
+		if want := peer.NotRunning; own && told != nil || !own && peer.KindOf(told) != want {
+			t.Errorf("ended by oneself %v: %v", own, told)
+		}
+	}
+}
+
 func TestListenAddr(t *testing.T) {
 	for addr, want := range map[string]string{
 		"": "local", "127.0.0.1:0": "local", "localhost:80": "local", "[::1]:80": "local", ":80": "far", "0.0.0.0:80": "far", "10.0.0.1:443": "far",
-		"10.0.0.1": "bad", "example.org:80": "bad", "nonsense": "bad",
+		"10.0.0.1": "bad", "example.org:80": "bad", "nonsense": "bad", ":99999": "bad",
+		"127.0.0.1:-1": "bad", "127.0.0.1:no-such-port": "bad",
 	} {
 		local, err := listenAddr(addr)
 		got := map[bool]string{true: "local", false: "far"}[local]
