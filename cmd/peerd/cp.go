@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -89,7 +88,7 @@ func copySides(c *cli.Context, req *control.CopyRequest, sources []string, dest 
 			return usage(c, "%s names no share; one is written //PEER/SHARE", req.To)
 		}
 	default:
-		if req.Dest, err = filepath.Abs(dest); err != nil {
+		if req.Dest, err = localPath(c, dest); err != nil {
 			return err
 		}
 	}
@@ -105,7 +104,7 @@ func copySides(c *cli.Context, req *control.CopyRequest, sources []string, dest 
 		if s == "" {
 			return usage(c, "a source is empty")
 		}
-		path, err := filepath.Abs(s)
+		path, err := localPath(c, s)
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"path/filepath"
 	"runtime"
 
 	"github.com/urfave/cli/v2"
@@ -87,7 +86,7 @@ func folderArgument(c *cli.Context, text string) (string, error) {
 	case runtime.GOOS == "windows" && len(text) == 2 && text[1] == ':':
 		return text, nil // a drive
 	}
-	return filepath.Abs(text)
+	return localPath(c, text)
 }
 
 func runMount(ctx context.Context, e *env, req control.MountRequest) error {

@@ -42,7 +42,7 @@ Examples:
 			if err := slots.check(c); err != nil {
 				return err
 			}
-			if add.Dir, err = filepath.Abs(args[0]); err != nil {
+			if add.Dir, err = localPath(c, args[0]); err != nil {
 				return err
 			}
 			return runShareAdd(c.Context, e, add, slots)

@@ -184,3 +184,24 @@ func TestLockOutlivesTheKeyboard(t *testing.T) {
 	}
 	waitUnlocked(t, fake)
 }
+
+// TestNowhere: a name that is relative to a folder which is there no more is a wrong use of the command, and not something that was
+// not found.
+func TestNowhere(t *testing.T) {
+	run := program(t, controltest.New())
+	for _, args := range [][]string{
+		{"mount", "//anna/docs", "m"}, {"umount", "m"}, {"share", "add", "d", "--read", "open"}, {"cp", "//anna/docs/plan.txt", "."}, {"cp", "f", "//anna/docs"},
+	} {
+		dir := filepath.Join(t.TempDir(), "gone")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := run(args...)
+		cmd.Args = slices.Concat([]string{"sh", "-c", `cd "$1" && rmdir "$1" && shift && exec "$@"`, "sh", dir}, cmd.Args)
+		cmd.Path = "/bin/sh"
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(string(out), "is there no more") {
+			t.Errorf("%q: status %d, %s", args, code, out)
+		}
+	}
+}

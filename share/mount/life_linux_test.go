@@ -116,6 +116,7 @@ func TestWhereNot(t *testing.T) {
 		{"new in a peerd mount", filepath.Join(on, "anna", "docs", "new"), o, peer.Usage, "peerd mount"},
 		{"new in what is shared", filepath.Join(tmp, "shared", "sub", "new"), o, peer.Usage, "shared folder"},
 		{"new in a file", filepath.Join(tmp, "file", "new"), o, peer.Usage, "file/new: mount on: what it would lie in is no folder"},
+		{"far in a file", filepath.Join(tmp, "file", "far", "new"), o, peer.Usage, "new: mount on: what it would lie in is no folder"},
 		{"a link to nothing", filepath.Join(tmp, "dang"), o, peer.Usage, "dang: mount on: it is a link to what is not there"},
 		{"no such share", filepath.Join(tmp, "good"), mount.Options{Root: []string{"anna", "nothing"}}, peer.NotFound, ""},
 		{"a file as the root", filepath.Join(tmp, "good"), mount.Options{Root: []string{"anna", "docs", "a.txt"}}, peer.Usage, "no folder"},

@@ -69,8 +69,12 @@ func prepare(dir string, o Options) (at string, made bool, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return usage(err, "")
 	}
+	noFolder := errors.New("what it would lie in is no folder")
 	parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ENOTDIR):
+		return usage(noFolder, above)
+	case err != nil:
 		return usage(err, above)
 	}
 	dir = filepath.Join(parent, filepath.Base(dir))
@@ -83,7 +87,7 @@ func prepare(dir string, o Options) (at string, made bool, err error) {
 	case missing && e == nil:
 		return usage(errors.New("it is a link to what is not there"), "make the folder that it leads to, or mount elsewhere")
 	case errors.Is(err, syscall.ENOTDIR):
-		return usage(errors.New("what it would lie in is no folder"), above)
+		return usage(noFolder, above)
 	case err != nil && !missing:
 		return usage(err, "mount elsewhere")
 	case !missing:

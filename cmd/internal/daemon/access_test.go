@@ -282,6 +282,19 @@ func TestShareChanges(t *testing.T) {
 		_, err := berta.ShareAdd(ctx, add)
 		wants(t, what, err, peer.Usage)
 	}
+	for right, slots := range map[string][2]string{"read": {"short", fullPassword}, "full": {readPassword, "short"}} {
+		says := func(what string, err error) {
+			t.Helper()
+			if peer.KindOf(err) != peer.Usage || !strings.Contains(err.Error(), "the "+right+" password") {
+				t.Errorf("%s, and the %s password is weak: %v", what, right, err)
+			}
+		}
+		r, f := control.Slot{Mode: control.Password, Password: slots[0]}, control.Slot{Mode: control.Password, Password: slots[1]}
+		_, err := berta.ShareAdd(ctx, control.ShareAdd{Dir: dir, Name: "two", Read: r, Full: f})
+		says("share add", err)
+		_, err = berta.ShareSet(ctx, "papers", control.ShareSet{Read: &r, Full: &f})
+		says("share set", err)
+	}
 	_, err = berta.ShareAdd(ctx, control.ShareAdd{Dir: dir, Name: "PAPERS", Read: control.Slot{Mode: control.Open}, Full: control.Slot{Mode: control.Closed}})
 	wants(t, "a name that is taken", err, peer.Conflict)
 	wants(t, "no right", berta.SharePasswd(ctx, "papers", control.None, readPassword), peer.Usage)

@@ -95,7 +95,7 @@ func (d *daemon) checkSlots(s *registry.Share, read, full control.Slot) error {
 				err = d.offers.CheckPassword(p, nil, 0)
 			}
 			if err != nil {
-				return err
+				return ofRight(err, slot.name)
 			}
 		}
 	}
@@ -103,6 +103,17 @@ func (d *daemon) checkSlots(s *registry.Share, read, full control.Slot) error {
 		return samePasswords(s.Name)
 	}
 	return nil
+}
+
+// ofRight has an error of a password say for which of a share's two rights it is.
+func ofRight(err error, right string) error {
+	e, ok := errors.AsType[*peer.Error](err)
+	if !ok {
+		return err
+	}
+	of := *e
+	of.Op = "choose the " + right + " password"
+	return &of
 }
 
 // ShareSet changes a share. All of it is checked before any of it is done.
@@ -173,13 +184,13 @@ func (d *daemon) slotChange(s registry.Share, right share.Right, slot control.Sl
 	}
 	p, err := d.password(slot.Password)
 	if err != nil {
-		return c, err
+		return c, ofRight(err, right.String())
 	}
 	switch {
 	case slot.Password != "" && c.mode != registry.ModePassword:
 		return bad("has a password but is not by password", "set --"+right.String()+" password")
 	case slot.Password != "":
-		err = d.offers.CheckPassword(p, &s, slotOf(right))
+		err = ofRight(d.offers.CheckPassword(p, &s, slotOf(right)), right.String())
 	case c.mode == c.was:
 		c.none = true
 		return c, nil
