@@ -260,8 +260,19 @@ func (c *Client) Access(ctx context.Context, id peer.ID, name string) (Access, e
 
 // Ask is [Client.Access] by the owner's word of now: what is held is not believed, since the owner may have changed its mind.
 func (c *Client) Ask(ctx context.Context, id peer.ID, name string) (Access, error) {
-	c.Forget(id, name)
-	return c.Access(ctx, id, name)
+	old, h := c.held(id, name), new(held)
+	if err := c.renew(ctx, h, id, name); err != nil {
+		if peer.KindOf(err) == peer.Denied {
+			c.Forget(id, name)
+		}
+		return Access{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := (key{id, share.FoldKey(name)}); c.grants[k] == old { // else it was forgotten meanwhile, or given anew
+		c.grants[k], c.rights[k] = h, h.access
+	}
+	return h.access, nil
 }
 
 // Grant gives a sealed grant for the share that is good for a while.

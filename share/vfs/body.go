@@ -22,6 +22,7 @@ type body struct {
 	base    transfer.Version
 	share   share.ID // that it is for, once it waits
 	anew    bool     // it was opened to be written when another share had the name: what is written then is for that
+	opened  uint64   // Bytes it had then
 	tag     string   // of the bytes of base
 	gone    bool     // it has no name any more, and is never delivered
 	overlay bool     // it is kept here, for its name

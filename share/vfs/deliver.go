@@ -249,7 +249,7 @@ func (d *delivery) prepare(ctx context.Context, r Remote, item queue.Item, b *bo
 	d.open[item.ID] = s
 	b.sending, b.way, b.last = frozen.Gen, frozen, time.Now()
 	base := change.Base{Version: b.base}
-	if !b.n.Known && d.pt.epoch != 0 { // it was removed: what is written comes anew
+	if !b.n.Known && b.n.Seen != 0 && d.pt.epoch != 0 { // it was removed: what is written comes anew
 		base = change.Base{}
 	}
 	d.pt.expectLocked(item.Path)

@@ -947,11 +947,17 @@ func TestAnotherShareOfTheName(t *testing.T) {
 		h = x.open("doc", os.O_RDWR)
 		x.ok(h.Close())
 		time.Sleep(time.Minute)
-		x.there("doc", "of others") // nothing was written
+		x.ok(x.SetTime("doc", time.Now()))
+		time.Sleep(time.Minute)
+		if x.there("doc", "of others"); len(x.share.Paths()) != 1 { // nothing was written
+			t.Errorf("the owner has %q", x.share.Paths())
+		}
+		r := x.open("doc", os.O_RDONLY)
 		h = x.open("doc", os.O_RDWR)
 		_, err = h.WriteAt([]byte("saved anew"), 0)
 		x.ok(err)
 		x.ok(h.Close())
+		x.ok(r.Close())
 		x.drain()
 		x.there("doc", "of others")
 		if paths := x.share.Paths(); x.FS.Conflicts() != 1 || len(paths) != 2 {
@@ -979,8 +985,82 @@ func TestBaseIsGone(t *testing.T) {
 		if p := x.FS.Pending(); len(p) != 1 || p[0].Err == nil || !strings.Contains(p[0].Err.Error(), "in full") {
 			t.Errorf("%+v", p)
 		}
+		time.Sleep(time.Minute)
+		x.within(0, func() { x.ok(x.open("doc", os.O_RDONLY).Close()) }) // who reads what is here has no part in it
 		x.ok(x.WriteFile("doc", []byte("all of it")))
 		x.drain()
 		x.there("doc", "all of it")
+	})
+}
+
+// TestSavedBeforeRestart: what waited over a restart is no conflict with what it was made of, though nobody asked for that since.
+func TestSavedBeforeRestart(t *testing.T) {
+	for range 20 {
+		in(t, func(x *fixture) {
+			x.share.Write("doc", []byte("old"))
+			x.here("doc", "old")
+			x.peer.Leave()
+			time.Sleep(time.Second)
+			x.ok(x.WriteFile("doc", []byte("new text")))
+			x.stop()
+			x.peer.Return()
+			x.start()
+			x.ok(x.open("doc", os.O_RDONLY).Close())
+			x.drain()
+			if x.there("doc", "new text"); x.FS.Conflicts() > 0 {
+				t.Fatalf("the owner has %q", x.share.Paths())
+			}
+		})
+	}
+}
+
+// TestKeptHereAndCut: what is kept here and was made shorter is as it was made, also if the daemon dies before it is closed.
+func TestKeptHereAndCut(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.ok(x.WriteFile("._x", []byte("long enough")))
+		h := x.open("._x", os.O_RDWR)
+		x.ok(h.Truncate(4))
+		died := filepath.Join(x.TempDir(), "died")
+		x.ok(os.CopyFS(died, os.DirFS(x.dir)))
+		x.ok(h.Close())
+		x.stop()
+		x.dir = died
+		x.start()
+		if x.here("._x", "long"); len(x.FS.Pending()) > 0 {
+			t.Errorf("%+v", x.FS.Pending())
+		}
+	})
+}
+
+// TestKeptHereGoesWithItsFolder: a folder that its owner removed, or a share that ended, is not there any more, though something in it was
+// kept here.
+func TestKeptHereGoesWithItsFolder(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("dir/doc", nil)
+		_, err := x.List("dir")
+		x.ok(err)
+		x.ok(x.WriteFile("dir/.DS_Store", []byte("k")))
+		x.ok(x.WriteFile(".DS_Store", []byte("k")))
+		x.stop()
+		x.share.Remove("dir/doc")
+		x.share.Remove("dir")
+		x.start()
+		_, err = x.List("")
+		x.ok(err)
+		_, err = x.Stat("dir")
+		x.is(err, peer.NotFound)
+		x.here(".DS_Store", "k")
+		x.ok(x.Mkdir("dir"))
+		x.peer.Unshare("docs")
+		for range 2 {
+			time.Sleep(time.Minute)
+			x.stop()
+			x.start()
+		}
+		a, err := x.FS.Walk(x.Ctx, "anna")
+		x.ok(err)
+		if es, err := x.FS.List(x.Ctx, a.Ino); err != nil || len(es) > 0 {
+			t.Errorf("%+v, %v", es, err)
+		}
 	})
 }

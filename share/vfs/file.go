@@ -91,8 +91,8 @@ func (f *FS) openedLocked(b *body, mode Mode) {
 	b.opens++
 	b.n.Opens++
 	if mode.Write {
-		if r := b.pt.remote; b.opens == 1 && r != nil && b.share != (share.ID{}) {
-			b.anew = b.share != r.ID()
+		if r := b.pt.remote; b.writers == 0 && r != nil && b.share != (share.ID{}) {
+			b.anew, b.opened = b.share != r.ID(), b.c.State().Bytes
 		}
 		if b.writers++; b.writers == 1 && !b.overlay {
 			var ctx context.Context
@@ -282,6 +282,7 @@ func (h *File) WriteAt(ctx context.Context, b []byte, off int64) (int, error) {
 func (f *FS) amendLocked(b *body, cut bool) error {
 	const few = 128 // a record says all of them
 	_, waits := b.pt.bodies[b.c.ID()]
+	waits = waits || b.overlay && b.flushed != 0
 	if cut = cut && waits; b.gone || !cut && (!b.parts || b.c.Ranges() > few) {
 		return nil
 	}
@@ -386,7 +387,12 @@ func (h *File) Sync(ctx context.Context) error {
 
 // Flush is told at each close of a descriptor: what was written will be delivered, whatever happens here. An error says that the
 // owner refused it; it is kept and tried again.
-func (h *File) Flush(ctx context.Context) error { return h.fs.flush(ctx, h.b, false) }
+func (h *File) Flush(ctx context.Context) error {
+	if !h.mode.Write {
+		return nil
+	}
+	return h.fs.flush(ctx, h.b, false)
+}
 
 // Close is the last that is done with a File.
 func (h *File) Close() error {

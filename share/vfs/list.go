@@ -112,7 +112,7 @@ func (f *FS) listOutside(ctx context.Context, p place, anew bool) error {
 	defer f.mu.Unlock()
 	now := time.Now().UnixNano()
 	for _, n := range fo.Children() {
-		if !there[n.Name()] && !f.waitsLocked(n) && (p.n.Ino == Root || !f.pointLocked(p.names[0], n.Name()).enteredLocked()) {
+		if !there[n.Name()] && !f.waitsLocked(n, p.n.Ino == Root) && (p.n.Ino == Root || !f.pointLocked(p.names[0], n.Name()).enteredLocked()) {
 			f.dropLocked(n)
 			f.tellName(nil, p.n, n.Name())
 		}

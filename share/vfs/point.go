@@ -22,6 +22,8 @@ type point struct {
 	err      error // of the last try to enter
 	tried    time.Time
 	entering chan struct{} // closed when it is done
+	asking   bool          // for a higher right
+	asked    time.Time     // for one
 	again    bool          // to be entered anew, for what was known may not hold
 	used     time.Time
 	silent   time.Time // until then the owner is not asked about what is known
@@ -192,10 +194,22 @@ func (f *FS) AskRight(ino Ino) {
 func (f *FS) askRight(pt *point) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if pt.remote != nil && pt.entering == nil && time.Since(pt.tried) > freshUnwatched {
-		pt.entering = make(chan struct{})
-		f.taskLocked(func() { f.entering(pt) })
+	r := pt.remote
+	if r == nil || pt.asking || time.Since(pt.asked) < freshUnwatched {
+		return
 	}
+	pt.asking = true
+	f.taskLocked(func() {
+		ctx, end := context.WithTimeout(f.base, metaPatience)
+		defer end()
+		r.AskRight(ctx)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		pt.asking, pt.asked = false, time.Now()
+		if r.Right() == share.Full {
+			f.wakeLocked(pt)
+		}
+	})
 }
 
 func (f *FS) entering(pt *point) {

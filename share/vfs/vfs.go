@@ -114,6 +114,8 @@ type Remote interface {
 	Label() string // //PEER/SHARE
 	// Right is what this peer may do there, by the last word of the owner.
 	Right() share.Right
+	// AskRight asks the owner which right there is now; Right tells it then.
+	AskRight(ctx context.Context)
 	// Away reports whether the owner is known to be away, without asking it.
 	Away() bool
 

@@ -141,7 +141,7 @@ func (f *FS) journalled(b *body) error {
 		}
 		return nil
 	}
-	if b.anew {
+	if b.anew && st.Bytes != b.opened {
 		b.share, b.anew, b.err, b.tries = share.ID{}, false, nil, 0
 	}
 	if err := f.recordLocked(b, p); err != nil {
@@ -298,7 +298,7 @@ var errLostBase = errors.New("its owner has another file, or none, by now, and w
 
 // lostBaseLocked reports whether the owner has no more what a file still shows of its base. Others may.
 func (f *FS) lostBaseLocked(b *body) bool {
-	return b.pt.epoch != 0 && !b.c.Whole() && !b.overlay && b.base != (transfer.Version{}) && (!b.n.Known || b.n.Version != b.base)
+	return b.pt.epoch != 0 && b.n.Seen != 0 && !b.c.Whole() && !b.overlay && b.base != (transfer.Version{}) && (!b.n.Known || b.n.Version != b.base)
 }
 
 func (f *FS) outcomeLocked(b *body) {

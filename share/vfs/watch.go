@@ -259,8 +259,8 @@ func (f *FS) lostLocked(n *tree.Node) {
 	if b, ok := n.Local.(*body); ok && !b.dirty() {
 		n.Local = nil
 	}
-	if n.Local != nil || n.Dir && f.waitsLocked(n) {
-		n.Known, n.Facts = false, tree.Facts{}
+	if n.Local != nil || n.Dir && f.waitsLocked(n, false) {
+		n.Known, n.Facts, n.Seen = false, tree.Facts{}, time.Now().UnixNano()
 		return
 	}
 	parent, name := n.Parent(), n.Name()
@@ -268,10 +268,10 @@ func (f *FS) lostLocked(n *tree.Node) {
 	f.tellName(nil, parent, name)
 }
 
-// waitsLocked reports whether something below a folder waits for its owner.
-func (f *FS) waitsLocked(n *tree.Node) bool {
+// waitsLocked reports whether something below a folder waits for its owner, or with kept is kept here for its name.
+func (f *FS) waitsLocked(n *tree.Node, kept bool) bool {
 	for _, c := range n.Folder().Children() {
-		if c.Local != nil || c.Dir && f.waitsLocked(c) {
+		if b, ok := c.Local.(*body); ok && (kept || !b.overlay) || c.Dir && f.waitsLocked(c, kept) {
 			return true
 		}
 	}
@@ -284,6 +284,9 @@ func (f *FS) dropLocked(n *tree.Node) {
 		for _, c := range n.Folder().Children() {
 			f.dropLocked(c)
 		}
+	}
+	if b, ok := n.Local.(*body); ok && b.overlay { // what is kept here goes with its folder
+		f.goneLocked(n)
 	}
 	f.tree.Drop(n)
 }

@@ -64,6 +64,9 @@ func (r *remoteShare) Label() string { return r.label }
 // Right is what was granted.
 func (r *remoteShare) Right() share.Right { return r.right() }
 
+// AskRight has nothing to do: the right is known.
+func (r *remoteShare) AskRight(context.Context) {}
+
 // Away tells of [Peer.Leave].
 func (r *remoteShare) Away() bool {
 	r.peer.mu.Lock()

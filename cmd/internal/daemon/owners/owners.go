@@ -278,7 +278,6 @@ func (w *World) Enter(ctx context.Context, name, shareName string) (vfs.Remote, 
 	r := w.remotes[k]
 	w.mu.Unlock()
 	if r != nil && r.Right() > share.None {
-		r.raise(ctx)
 		return r, nil
 	}
 	c := w.contact(p.ID)

@@ -37,7 +37,6 @@ type Remote struct {
 	mu      sync.Mutex
 	refused bool        // the owner denied the right, and gave none since
 	last    share.Right // that the owner gave
-	asked   time.Time   // when it was asked whether there is a higher one
 	fetcher *fetch.Fetcher
 	closed  bool
 }
@@ -94,21 +93,9 @@ func (r *Remote) regain(right share.Right) {
 	r.last, r.refused = right, false
 }
 
-// askEvery is how often an owner is asked, at most, whether there is a higher right.
-const askEvery = time.Second
-
-// raise asks for the right anew if there may be a higher one: who may only read would learn of that when its grant is over.
-func (r *Remote) raise(ctx context.Context) {
-	if r.Right() == share.Full || r.contact.away() {
-		return
-	}
-	r.mu.Lock()
-	soon := time.Since(r.asked) < askEvery
-	if !soon {
-		r.asked = time.Now()
-	}
-	r.mu.Unlock()
-	if soon {
+// AskRight asks the owner which right there is now: who may only read would learn that there is a higher one when its grant is over.
+func (r *Remote) AskRight(ctx context.Context) {
+	if r.contact.away() {
 		return
 	}
 	a, err := r.world.cfg.Client.Ask(ctx, r.at.Peer.ID, r.at.Access.Name)
