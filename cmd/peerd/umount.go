@@ -12,8 +12,8 @@ func newUmount(e *env) *cli.Command {
 		Usage:     "take a mounted folder away",
 		UsageText: "peerd umount DIR",
 		Description: `Takes away what "peerd mount" made, and forgets it if it was to come back. What was saved in it and is not at its owner
-yet is delivered all the same; "peerd status" tells how much that is. Programs that still have files open there see
-errors from then on.
+yet is delivered all the same; "peerd status" tells how much that is. Programs that still use what
+is in it are waited for, two seconds at most; then they go on with the files that they have open, until they close them.
 
 Examples:
   peerd umount ~/docs`,

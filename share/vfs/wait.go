@@ -136,7 +136,10 @@ func (f *FS) journalled(b *body) error {
 	st := b.c.State()
 	if st.Gen == b.flushed {
 		// What was synced waited for its writer to go on, who now closed it. What was refused waits its time.
-		if it, waits := b.pt.queue.Get(b.c.ID()); waits && b.tries == 0 && b.c.Whole() && f.afterLocked(b).Before(it.After) {
+		switch it, waits := b.pt.queue.Get(b.c.ID()); {
+		case waits && !b.c.Whole():
+			b.fillSoonLocked()
+		case waits && b.tries == 0 && f.afterLocked(b).Before(it.After):
 			f.queueLocked(b, p.path.String(), f.afterLocked(b))
 		}
 		return nil
@@ -207,6 +210,16 @@ func (f *FS) afterLocked(b *body) time.Time {
 	return after
 }
 
+// fillSoonLocked has fill, if it waits to try once more, do so at once.
+func (b *body) fillSoonLocked() {
+	if b.filling != nil {
+		select {
+		case b.filling <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // queueLocked has a file wait for its owner.
 func (f *FS) queueLocked(b *body, path string, after time.Time) {
 	pt := b.pt
@@ -217,10 +230,7 @@ func (f *FS) queueLocked(b *body, path string, after time.Time) {
 			b.filling = make(chan struct{}, 1)
 			f.taskLocked(func() { f.fill(b) })
 		} else {
-			select {
-			case b.filling <- struct{}{}:
-			default:
-			}
+			b.fillSoonLocked()
 		}
 	}
 	pt.bodies[id] = b
