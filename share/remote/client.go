@@ -262,9 +262,6 @@ func (c *Client) Access(ctx context.Context, id peer.ID, name string) (Access, e
 func (c *Client) Ask(ctx context.Context, id peer.ID, name string) (Access, error) {
 	old, h := c.held(id, name), new(held)
 	if err := c.renew(ctx, h, id, name); err != nil {
-		if peer.KindOf(err) == peer.Denied {
-			c.Forget(id, name)
-		}
 		return Access{}, err
 	}
 	c.mu.Lock()
@@ -300,9 +297,6 @@ func (c *Client) enter(ctx context.Context, id peer.ID, name string) (*held, err
 			return h, nil
 		}
 		h.mu.Unlock()
-		if peer.KindOf(err) == peer.Denied {
-			c.Forget(id, name)
-		}
 		return nil, err
 	}
 	return h, nil
@@ -325,6 +319,9 @@ func (c *Client) renew(ctx context.Context, h *held, id peer.ID, name string) er
 	}
 	hello := &sharepb.AuthHello{Share: name, How: &sharepb.AuthHello_Open{Open: true}}
 	sealed, err := c.ask(ctx, id, hello)
+	if peer.KindOf(err) == peer.Denied {
+		c.Forget(id, name)
+	}
 	if err != nil {
 		return err
 	}
@@ -342,10 +339,7 @@ func (c *Client) ask(ctx context.Context, id peer.ID, hello *sharepb.AuthHello) 
 		return nil, away("login", err)
 	}
 	result, err := readResult(in)
-	if err != nil {
-		return nil, err
-	}
-	return result.Grant, nil
+	return result.GetGrant(), err
 }
 
 // accept takes a grant that is really the owner's and really ours.
@@ -377,10 +371,7 @@ func readResult(in *wire.Reader) (*sharepb.AuthResult, error) {
 	if err := in.ReadMsg(&r, serve.MaxAuthFrame); err != nil {
 		return nil, away("login", err)
 	}
-	if err := resultError(&r); err != nil {
-		return nil, err
-	}
-	return &r, nil
+	return &r, resultError(&r)
 }
 
 func resultError(r *sharepb.AuthResult) error {

@@ -150,6 +150,9 @@ func (f *FS) journalled(b *body) error {
 	if err := f.recordLocked(b, p); err != nil {
 		return onDisk("write", p.String(), err)
 	}
+	if errors.Is(b.err, errLostBase) && b.c.Whole() {
+		b.err = nil
+	}
 	b.flushed = st.Gen
 	if b.overlay {
 		return nil
@@ -271,6 +274,9 @@ func (f *FS) fill(b *body) {
 		f.mu.Lock()
 		id := b.c.ID()
 		it, waits := b.pt.queue.Get(id)
+		if b.c.Whole() { // it was written over meanwhile
+			err = nil
+		}
 		if waits && err == nil {
 			if p, e := f.placeLocked(b.n); e == nil && !b.gone {
 				_ = f.recordLocked(b, p)
