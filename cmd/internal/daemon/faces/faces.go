@@ -268,7 +268,7 @@ func (t *Table) Mount(ctx context.Context, req control.MountRequest) (control.Mo
 	t.mu.Lock()
 	if t.mounts[req.Dir] != nil {
 		t.mu.Unlock()
-		return control.Mount{}, &peer.Error{Op: "mount", Path: req.Dir, Kind: peer.Conflict, Err: errors.New("something is mounted there already"),
+		return control.Mount{}, &peer.Error{Op: "mount", Path: req.Dir, Kind: peer.Usage, Err: errors.New("something is mounted there already"),
 			Hint: `run "peerd umount ` + req.Dir + `" first`}
 	}
 	t.mounts[req.Dir] = f
