@@ -98,7 +98,6 @@ type sent struct {
 	b      *body
 	path   string
 	before transfer.Version
-	touch  bool // only time and mode are sent
 	others bool // they were set of a file that somebody else has changed meanwhile
 }
 
@@ -253,7 +252,7 @@ func (d *delivery) prepare(ctx context.Context, r Remote, item queue.Item, b *bo
 		base = change.Base{}
 	}
 	d.pt.expectLocked(item.Path)
-	if s.touch = b.n.Known && (same && b.base == b.n.Version || b.bytes == frozen.Bytes && b.sent > 0); s.touch {
+	if b.n.Known && (same && b.base == b.n.Version || b.bytes == frozen.Bytes && b.sent > 0) { // only time and mode are new
 		f.taskLocked(func() {
 			short, end := context.WithTimeout(ctx, metaPatience)
 			defer end()

@@ -137,14 +137,21 @@ func ref(t *testing.T, s string) control.Ref {
 	return r
 }
 
-// TestUnmountUnderWay: what is just being mounted is unmounted once it is, also when the daemon ends; who can't wait is told.
-func TestUnmountUnderWay(t *testing.T) {
+// persisting is the state of a Table by which /a is mounted whenever the daemon runs.
+func persisting(t *testing.T) string {
+	t.Helper()
 	state := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		tb := table(t, state, newSystem())
 		mustMount(t, tb, control.MountRequest{Ref: ref(t, "//anna/docs"), Dir: "/a", Persist: true})
 		tb.Close()
 	})
+	return state
+}
+
+// TestUnmountUnderWay: what is just being mounted is unmounted once it is, also when the daemon ends; who can't wait is told.
+func TestUnmountUnderWay(t *testing.T) {
+	state := persisting(t)
 	for _, end := range []struct {
 		name string
 		by   func(t *testing.T, tb *Table) error
@@ -204,12 +211,7 @@ func TestUnmountUnderWay(t *testing.T) {
 
 // TestCloseWhileMounting: what is being mounted when the daemon ends is not left mounted, however long it takes.
 func TestCloseWhileMounting(t *testing.T) {
-	state := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		tb := table(t, state, newSystem())
-		mustMount(t, tb, control.MountRequest{Ref: ref(t, "//anna/docs"), Dir: "/a", Persist: true})
-		tb.Close()
-	})
+	state := persisting(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem()
 		s.slow = make(chan struct{})
