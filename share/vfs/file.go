@@ -254,8 +254,25 @@ func (h *File) read(ctx context.Context, do func(context.Context) error) error {
 			h.b.vain.Store(time.Now().Add(silence).UnixNano())
 		}
 		err = h.fs.answered(ctx, h.b.pt, "read", h.path(), err)
+		if k := peer.KindOf(err); k == peer.Conflict || k == peer.NotFound {
+			h.fs.outdated(h.b)
+		}
 	}
 	return err
+}
+
+// outdated has a file asked about anew of which the owner does not have the version any more that is known here. Where the owner tells of
+// changes, that one is on its way.
+func (f *FS) outdated(b *body) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := b.n
+	if n.Parent() == nil || tagLocked(n) != b.tag || b.pt.toldLocked(n, time.Now()) {
+		return
+	}
+	n.Epoch, n.Seen = 0, 0
+	n.Parent().Folder().Seen = 0
+	f.tellLocked(Change{What: Content, Ino: n.Ino})
 }
 
 // WriteAt writes; off is not looked at with Append.

@@ -1,10 +1,13 @@
 package vfs_test
 
 import (
+	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share/vfs"
 )
 
@@ -64,4 +67,40 @@ func TestMissedJustAfterListing(t *testing.T) {
 			x.Error("nobody was told to ask anew about what was not")
 		}
 	})
+}
+
+// TestOutdated: who was told that a version is no more gets the present one at the next try, though nobody told the tree of that.
+func TestOutdated(t *testing.T) {
+	for _, listed := range []bool{false, true} {
+		in(t, func(x *fixture) {
+			x.share.Forgetful()
+			x.share.Unwatched(true)
+			x.share.Write("d/f", []byte("one"))
+			if listed {
+				_, err := x.List("d")
+				x.ok(err)
+			}
+			a, err := x.FS.Walk(x.Ctx, "anna", "docs", "d", "f")
+			x.ok(err)
+			x.share.Write("d/f", []byte("three"))
+			read := func() (string, error) {
+				h, err := x.FS.Open(x.Ctx, a.Ino, vfs.Mode{Read: true})
+				x.ok(err)
+				defer h.Close()
+				b := make([]byte, 10)
+				n, err := h.ReadAt(x.Ctx, b, 0)
+				return string(b[:n]), err
+			}
+			told := x.listen()
+			if got, err := read(); peer.KindOf(err) != peer.Conflict {
+				x.Errorf("listed %v: %q, %v; want that it is not there any more", listed, got, err)
+			}
+			if !told.told(vfs.Content, "") {
+				x.Errorf("listed %v: nobody was told", listed)
+			}
+			if got, err := read(); got != "three" || !errors.Is(err, io.EOF) {
+				x.Errorf("listed %v: %q, %v; want what is there", listed, got, err)
+			}
+		})
+	}
 }

@@ -153,9 +153,17 @@ func TestReadFails(t *testing.T) {
 	c.want("GET", "f", nil, "", 502)
 }
 
-// TestChangesWhileRead holds that no answer mixes two versions.
+// TestChangesWhileRead holds that no answer mixes two versions, and that the next one is of the new version, whether its owner tells
+// that it changed or not.
 func TestChangesWhileRead(t *testing.T) {
+	for _, unwatched := range []bool{false, true} {
+		t.Run(fmt.Sprintf("unwatched=%v", unwatched), func(t *testing.T) { changesWhileRead(t, unwatched) })
+	}
+}
+
+func changesWhileRead(t *testing.T, unwatched bool) {
 	s, c := folder(t, share.Full)
+	s.Unwatched(unwatched)
 	s.Write("f", bytes.Repeat([]byte("a"), 4<<20))
 	s.Forgetful()
 	reads, changed := 0, make(chan struct{})
