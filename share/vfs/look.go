@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/peerd/peerd/peer"
@@ -90,6 +91,31 @@ func spelled(folder *tree.Node, name string) *tree.Node {
 		return alike[0]
 	}
 	return nil
+}
+
+// Spelled gives a path from the root as the tree has it: the peer and the share may be spelled otherwise. What is not there stays as it is.
+func (f *FS) Spelled(ctx context.Context, path ...string) []string {
+	out, ino := path, Root
+	for i, name := range path[:min(len(path), 2)] {
+		f.mu.Lock()
+		n := f.tree.Get(ino).Find([]string{name})
+		f.mu.Unlock()
+		if n == nil {
+			a, err := f.Lookup(ctx, ino, name)
+			if err != nil {
+				break
+			}
+			p, err := f.place(a.Ino)
+			if err != nil {
+				break
+			}
+			n = p.n
+			out = slices.Clone(out)
+			out[i] = p.names[i]
+		}
+		ino = n.Ino
+	}
+	return out
 }
 
 // lookup finds a name in a folder of a share.

@@ -169,3 +169,46 @@ func TestLocksAreShown(t *testing.T) {
 	shown("old", false)
 	shown("new", false) // its time ends
 }
+
+// TestLocksHoldHoweverSpelled: a lock, a property and a file are one, however the peer and the share are spelled; who asks is answered with
+// the paths that it asked about.
+func TestLocksHoldHoweverSpelled(t *testing.T) {
+	s, c := folder(t, share.Full)
+	s.Write("f", []byte("old"))
+	s.Write("d/a", []byte("in a folder"))
+	root := strings.TrimSuffix(c.base, "anna/docs/")
+	other := client{t, root + "anna/DOCS/"}
+	to := func(path string) head { return head{"Destination": path, "Overwrite": "T"} }
+
+	const patch = `<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop><x xmlns="urn:x">said</x></D:prop></D:set></D:propertyupdate>`
+	if a := c.want("PROPPATCH", "f", nil, patch, 207); !strings.Contains(a.body, "/anna/docs/f</D:href>") {
+		t.Error(a.body)
+	}
+	if a := other.want("PROPFIND", "", head{"Depth": "1"}, `<D:propfind xmlns:D="DAV:"><D:prop><x xmlns="urn:x"/></D:prop></D:propfind>`, 207); strings.Count(a.body, "/anna/DOCS/") != 3 || !strings.Contains(a.body, ">said<") {
+		t.Errorf("other paths than those that were asked for, or no property: %s", a.body)
+	}
+	if a := other.want("PROPPATCH", "f", nil, patch, 207); !strings.Contains(a.body, "/anna/DOCS/f</D:href>") {
+		t.Error(a.body)
+	}
+
+	token := other.lock("f", head{"Depth": "0"}, "exclusive")
+	for _, x := range []client{c, other} {
+		x.want("PUT", "f", nil, "new", 423)
+		x.want("DELETE", "f", nil, "", 423)
+		x.want("LOCK", "f", nil, fmt.Sprintf(lockBody, "shared"), 423)
+		x.want("COPY", "d/a", to(c.base+"f"), "", 423)
+		x.want("COPY", "d/a", to(other.base+"f"), "", 423)
+		x.want("PUT", "f", holding(token), "new", 204)
+		x.want("PUT", "f", head{"If": "<" + other.base + "f> (<" + token + ">)"}, "new", 204)
+	}
+	c.want("UNLOCK", "f", head{"Lock-Token": "<" + token + ">"}, "", 204)
+
+	c.want("COPY", "f", to(other.base+"f"), "", 403)
+	other.want("MOVE", "f", to(c.base+"f"), "", 403)
+	c.want("COPY", "d", to(other.base+"d/e"), "", 403)
+	c.want("MOVE", "d", to(other.base+"d/e"), "", 403)
+	s.settle()
+	if got, _ := s.Read("f"); string(got) != "new" || strings.Join(s.Paths(), " ") != "d/ d/a f" {
+		t.Errorf("there is %q, and %q", s.Paths(), got)
+	}
+}

@@ -26,6 +26,7 @@ const (
 // view is a resource whose properties are told.
 type view struct {
 	h     *handler
+	asked *request
 	path  []string
 	attr  vfs.Attr
 	dead  []dead.Property
@@ -178,7 +179,7 @@ func (h *handler) propfind(w http.ResponseWriter, r *request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusMultiStatus)
 	m, props := body.NewMultistatus(w), live()
-	v := view{h: h, path: r.path, attr: a, space: h.space(r.Context(), r.path, a, want)}
+	v := view{h: h, asked: r, path: r.path, attr: a, space: h.space(r.Context(), r.path, a, want)}
 	v.tell(m, props, want)
 	if len(h.o.Root)+len(r.path) < 2 {
 		v.space = nil // what is in it are shares, each with room of its own
@@ -239,7 +240,7 @@ func (v *view) tell(m *body.Multistatus, props []property, want body.Find) {
 			m.Missing(name)
 		}
 	}
-	m.Resource(v.h.href(v.path, v.attr.Dir))
+	m.Resource(v.h.hrefFor(v.asked, v.path, v.attr.Dir))
 }
 
 // proppatch answers PROPPATCH: all of it is done, or nothing.
@@ -269,7 +270,7 @@ func (h *handler) proppatch(w http.ResponseWriter, r *request) error {
 		names[i] = p.Name
 	}
 	m := body.NewMultistatus(w)
-	m.Patched(h.href(r.path, a.Dir), names, codes)
+	m.Patched(h.hrefFor(r, r.path, a.Dir), names, codes)
 	_ = m.Close() // who asked may be gone
 	return nil
 }

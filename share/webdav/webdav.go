@@ -12,10 +12,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
@@ -26,10 +22,7 @@ import (
 	"github.com/peerd/peerd/share/webdav/lock"
 )
 
-const (
-	maxLocks = 4096
-	maxURL   = 16 << 10 // bytes of an escaped path
-)
+const maxLocks = 4096
 
 // Options of a handler.
 type Options struct {
@@ -66,8 +59,9 @@ type handler struct {
 // request is a request whose target was understood.
 type request struct {
 	*http.Request
-	path []string // below Options.Root
-	ifs  lock.If
+	path  []string // below Options.Root, as the tree spells it
+	asked []string // the same as the client spelled it
+	ifs   lock.If
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +75,10 @@ func (h *handler) serve(w http.ResponseWriter, hr *http.Request) error {
 	if err != nil || strings.Contains(hr.RequestURI, "#") {
 		return status{code: http.StatusBadRequest, err: err}
 	}
-	r := &request{Request: hr, path: path}
+	r := &request{Request: hr, path: path, asked: path}
+	if r.Method != http.MethodOptions {
+		r.path = h.spelled(r.Context(), path)
+	}
 	if r.ifs, err = lock.ParseIf(strings.Join(hr.Header.Values("If"), " ")); err != nil {
 		return status{code: http.StatusBadRequest, err: err}
 	}
@@ -155,36 +152,7 @@ func (h *handler) pathOf(u *url.URL) ([]string, error) {
 	if !ok || rest != "" && rest[0] != '/' {
 		return nil, &peer.Error{Op: "parse URL", Kind: peer.NotFound}
 	}
-	return parsePath(rest)
-}
-
-// parsePath splits an escaped path. Names are brought into the form that shares have them in: macOS writes accents apart. What no
-// name can be is refused, whatever way it was escaped; the rest is for the tree to judge.
-func parsePath(escaped string) ([]string, error) {
-	bad := func(why string) error {
-		return &peer.Error{Op: "parse URL", Kind: peer.Usage, Err: errors.New(why)}
-	}
-	if len(escaped) > maxURL {
-		return nil, bad("it is too long")
-	}
-	var out []string
-	for part := range strings.SplitSeq(escaped, "/") {
-		c, err := url.PathUnescape(part)
-		switch {
-		case err != nil:
-			return nil, bad("it is not escaped well")
-		case c == "":
-			continue
-		case c == "." || c == ".." || strings.ContainsAny(c, "/\\"):
-			return nil, bad("a part of it is no name")
-		case !utf8.ValidString(c) || strings.ContainsFunc(c, unicode.IsControl):
-			return nil, bad("it holds a character that no name has")
-		case len(out) == share.MaxDepth+2:
-			return nil, bad("it is too deep")
-		}
-		out = append(out, norm.NFC.String(c))
-	}
-	return out, nil
+	return body.ParsePath(rest)
 }
 
 // destination is the path that the header Destination names, which must be of this server.
@@ -205,7 +173,16 @@ func (h *handler) ours(r *request, u *url.URL) ([]string, error) {
 	if u.Host != "" && !strings.EqualFold(withoutPort(u.Host), withoutPort(r.Host)) {
 		return nil, &peer.Error{Op: "parse URL", Kind: peer.NotFound, Err: errors.New("it is another server's")}
 	}
-	return h.pathOf(u)
+	path, err := h.pathOf(u)
+	if err != nil {
+		return nil, err
+	}
+	return h.spelled(r.Context(), path), nil
+}
+
+// spelled is a path as the tree spells it: locks and properties hold whatever spelling a client has.
+func (h *handler) spelled(ctx context.Context, path []string) []string {
+	return h.fs.Spelled(ctx, slices.Concat(h.o.Root, path)...)[len(h.o.Root):]
 }
 
 // withoutPort drops the port that a scheme stands for.
@@ -289,6 +266,20 @@ func (h *handler) writable(ctx context.Context, a vfs.Attr) error {
 // href is how a path is written in answers.
 func (h *handler) href(path []string, dir bool) string {
 	return body.Href(h.o.Prefix, path, dir)
+}
+
+// hrefFor is href as the client spells it, which looks for what it asked for.
+func (h *handler) hrefFor(r *request, path []string, dir bool) string {
+	for i := range min(len(path), len(r.path)) {
+		switch {
+		case path[i] != r.path[i]:
+			return h.href(path, dir)
+		case path[i] != r.asked[i]:
+			path = slices.Clone(path)
+			path[i] = r.asked[i]
+		}
+	}
+	return h.href(path, dir)
 }
 
 // guarding holds off other changes of a path until its result is called.

@@ -6,9 +6,7 @@ import (
 	"encoding/xml"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
-	"strings"
 )
 
 const head = `<?xml version="1.0" encoding="utf-8"?>` + "\n"
@@ -149,24 +147,6 @@ func (m *Multistatus) status(status int) {
 }
 
 func (m *Multistatus) string(s string) { _, _ = m.w.WriteString(s) } // the writer keeps its error
-
-// Href is the path of a URL as it stands in XML and in HTML's attributes. It is made of the prefix, which is such already, and of
-// components; that of a folder ends in a slash. All is escaped but letters, digits and -._~ so that no client can be confused.
-func Href(prefix string, path []string, dir bool) string {
-	var b strings.Builder
-	b.WriteString(prefix)
-	for _, c := range path {
-		b.WriteByte('/')
-		b.WriteString(Escape(c))
-	}
-	if dir {
-		b.WriteByte('/')
-	}
-	return b.String()
-}
-
-// Escape writes a component of a path as Href does.
-func Escape(c string) string { return strings.ReplaceAll(url.QueryEscape(c), "+", "%20") }
 
 // ActiveLock is a lock as it is told of in lockdiscovery. Owner is XML that is well-formed by itself.
 type ActiveLock struct {

@@ -1,4 +1,4 @@
-// Package body reads the XML that WebDAV's clients send (RFC 4918, section 14), and writes what they are answered. What it reads is
+// Package body reads the XML and the paths that WebDAV's clients send (RFC 4918, sections 8.3 and 14), and writes what they are answered. What it reads is
 // bounded: in bytes, in depth, in the number of properties; a document type is refused, so that no entity can expand.
 package body
 
