@@ -136,3 +136,15 @@ func TestNoRight(t *testing.T) {
 		t.Errorf("then there is %q", got)
 	}
 }
+
+// TestRightGrows: who may not change something has the owner asked whether that may be by now.
+func TestRightGrows(t *testing.T) {
+	s, c := folder(t, share.Read)
+	s.Grow(share.Full)
+	c.want("PUT", "f", nil, "new", 403)
+	for end := time.Now().Add(20 * time.Second); c.do("PUT", "f", nil, "new").code != 201; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the owner was not asked")
+		}
+	}
+}

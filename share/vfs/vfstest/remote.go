@@ -64,8 +64,12 @@ func (r *remoteShare) Label() string { return r.label }
 // Right is what was granted.
 func (r *remoteShare) Right() share.Right { return r.right() }
 
-// AskRight has nothing to do: the right is known.
-func (r *remoteShare) AskRight(context.Context) {}
+// AskRight learns of [Share.Grow].
+func (r *remoteShare) AskRight(context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.granted = max(r.granted, r.grown)
+}
 
 // Away tells of [Peer.Leave].
 func (r *remoteShare) Away() bool {

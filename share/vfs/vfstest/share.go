@@ -27,6 +27,7 @@ type Share struct {
 
 	mu      sync.Mutex
 	granted share.Right
+	grown   share.Right   // what the owner would grant
 	revoked chan struct{} // closed when the right changes; nil while nobody waits
 	files   map[string]*file
 	last    uint64 // version that was given last
@@ -72,6 +73,13 @@ func (s *Share) SetRight(r share.Right) {
 	}
 	s.mu.Unlock()
 	s.peer.world.tell()
+}
+
+// Grow lets the tree's peer do more than before, which it learns when it asks.
+func (s *Share) Grow(r share.Right) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grown = r
 }
 
 // Hide makes the share one that is not listed, or is.
