@@ -267,7 +267,7 @@ func (f *FS) outdated(b *body) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := b.n
-	if n.Parent() == nil || tagLocked(n) != b.tag || b.pt.toldLocked(n, time.Now()) {
+	if n.Parent() == nil || n.Seen == 0 || tagLocked(n) != b.tag || b.pt.toldLocked(n, time.Now()) {
 		return
 	}
 	n.Epoch, n.Seen = 0, 0
