@@ -773,6 +773,41 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
+// TestDamagedJournal: what is whole is delivered, and who saved what can't be any more is told where it is.
+func TestDamagedJournal(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.ok(x.WriteFile("before", nil))
+		x.drain()
+		x.peer.Leave()
+		time.Sleep(time.Second)
+		x.ok(x.WriteFile("one", []byte("the first")))
+		x.ok(x.WriteFile("two", []byte("the second")))
+		x.stop()
+		name := filepath.Join(x.dir, "log")
+		log, err := os.ReadFile(name)
+		x.ok(err)
+		at := bytes.Index(log, []byte("one"))
+		log[at] = 'O'
+		x.ok(os.WriteFile(name, log, 0o600))
+		x.start()
+		x.peer.Return()
+		time.Sleep(10 * time.Second)
+		x.drain()
+		x.there("two", "the second")
+		ps := x.FS.Pending()
+		if len(ps) != 1 || ps[0].Bytes != 9 || ps[0].Err == nil {
+			x.Fatalf("%+v", ps)
+		}
+		left, err := filepath.Glob(filepath.Join(x.dir, "left-*"))
+		if x.ok(err); len(left) != 1 || !strings.Contains(ps[0].Err.Error(), left[0]) {
+			x.Fatalf("%q is left, and the user is told %v", left, ps[0].Err)
+		}
+		if b, err := os.ReadFile(left[0]); string(b) != "the first" {
+			x.Errorf("%q, %v is left", b, err)
+		}
+	})
+}
+
 // TestCrashAfterCut: what its user made shorter is delivered, though a crash met it before it was closed.
 func TestCrashAfterCut(t *testing.T) {
 	for _, size := range []int64{0, 4} {

@@ -51,8 +51,12 @@ func denied(op, path string) error {
 	return &peer.Error{Op: op, Path: path, Kind: peer.Denied, Hint: `run "peerd login ` + path + `"`}
 }
 
-// errCut is of what was saved and not synced when the computer went down.
-var errCut = errors.New("its end was lost when this computer went down, so its owner does not get it")
+// errCut is of what was saved and not synced when the computer went down; errNameless is of what was saved when what says where it
+// belongs can't be read any more.
+var (
+	errCut      = errors.New("its end was lost when this computer went down, so its owner does not get it")
+	errNameless = errors.New("the journal was damaged on this computer's disk: where this belongs is not known any more, so no owner gets it")
+)
 
 var errSilent = errors.New("no answer in time")
 

@@ -67,11 +67,14 @@ func (f *FS) restore(it journal.Item) {
 	}
 }
 
-// cutOff tells of what an earlier run left, and of which bytes were lost since.
+// cutOff tells of what an earlier run left, and of which something was lost since.
 func cutOff(c journal.Cut) Pending {
-	path := "//" + c.Peer + "/" + c.Share + "/" + c.Path
+	path, why := "//"+c.Peer+"/"+c.Share+"/"+c.Path, errCut
+	if c.Path == "" {
+		path, why = "//", errNameless
+	}
 	return Pending{Path: path, Bytes: c.Size, Since: c.Since, Err: &peer.Error{
-		Op: "write", Path: path, Err: errCut, Hint: "what is left of it is in " + c.File + ": remove that when it is of no use",
+		Op: "write", Path: path, Err: why, Hint: "what is left of it is in " + c.File + ": remove that when it is of no use",
 	}}
 }
 

@@ -23,6 +23,7 @@ const (
 	logName = "log"
 	newName = "log.new"
 	prefix  = "staged-"
+	left    = "left-" // a staging file of which the log was damaged
 )
 
 // magic begins the log.
@@ -56,16 +57,18 @@ type Journal struct {
 }
 
 // Open opens the journal in a folder, which it makes if it is not there, and tells what waits there, oldest first, but for what
-// [Journal.Cut] tells of. Staging files that the log does not name are removed: they were neither closed nor synced.
+// [Journal.Cut] tells of. Staging files that the log does not name are removed: they were neither closed nor synced. Where the log is
+// damaged, what makes sense of it is believed, and those files are kept.
 func Open(dir string, log *slog.Logger) (*Journal, []Item, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
 	}
 	j := &Journal{dir: dir, log: log, items: make(map[uint64]Item), loose: make(map[uint64]bool)}
-	if err := j.replay(); err != nil {
+	damaged, err := j.replay()
+	if err != nil {
 		return nil, nil, err
 	}
-	if err := j.sweep(); err != nil {
+	if err := j.sweep(damaged); err != nil {
 		j.file.Close()
 		return nil, nil, err
 	}
@@ -76,21 +79,28 @@ func Open(dir string, log *slog.Logger) (*Journal, []Item, error) {
 	return j, items, nil
 }
 
-// replay reads the log and writes it anew, so that it ends where it makes sense.
-func (j *Journal) replay() error {
+// replay reads the log and writes it anew, with what makes sense of it. damaged says that there was more than a last record that was
+// not finished.
+func (j *Journal) replay() (damaged bool, err error) {
 	b, err := os.ReadFile(filepath.Join(j.dir, logName))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		return false, err
 	}
 	rest, ok := bytes.CutPrefix(b, []byte(magic))
 	if !ok && len(b) > 0 && !strings.HasPrefix(magic, string(b)) {
-		return errors.New("the journal was written by another version of peerd")
+		return false, errors.New("the journal was written by another version of peerd")
 	}
 	for len(rest) > 0 {
 		it, done, behind, err := parse(rest)
 		if err != nil {
-			j.log.Warn("the journal ends in a record that was not finished", "at", len(b)-len(rest), "bytes", len(rest))
-			break
+			bad := next(rest)
+			if damaged = damaged || bad < len(rest) || !torn(rest); damaged {
+				j.log.Error("the journal is damaged", "at", len(b)-len(rest), "bytes", bad)
+			} else {
+				j.log.Warn("the journal ends in a record that was not finished", "at", len(b)-len(rest), "bytes", bad)
+			}
+			rest = rest[bad:]
+			continue
 		}
 		rest = behind
 		if j.last = max(j.last, it.ID); done {
@@ -99,7 +109,7 @@ func (j *Journal) replay() error {
 			j.items[it.ID] = it
 		}
 	}
-	return j.compact()
+	return damaged, j.compact()
 }
 
 // compact writes the log anew. The caller holds mu, or nobody else has the journal.
@@ -140,21 +150,34 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// sweep removes the staging files that nothing is known of.
-func (j *Journal) sweep() error {
+// sweep removes the staging files that nothing is known of, or with keep gives them another name if there is something in them.
+func (j *Journal) sweep(keep bool) error {
 	entries, err := os.ReadDir(j.dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		text, ok := strings.CutPrefix(e.Name(), prefix)
+		kind, text, _ := strings.Cut(e.Name(), "-")
 		id, err := strconv.ParseUint(text, 16, 64)
-		if !ok || err != nil {
+		if kind += "-"; err != nil || kind != prefix && kind != left {
 			continue
 		}
 		j.last = max(j.last, id)
-		if _, waits := j.items[id]; !waits {
-			_ = os.Remove(filepath.Join(j.dir, e.Name()))
+		name := filepath.Join(j.dir, e.Name())
+		if kind == prefix {
+			if _, waits := j.items[id]; waits {
+				continue
+			}
+			to := filepath.Join(j.dir, left+text)
+			if st, err := e.Info(); !keep || err != nil || st.Size() == 0 || os.Rename(name, to) != nil {
+				_ = os.Remove(name)
+				continue
+			}
+			name = to
+		}
+		if st, err := os.Stat(name); err == nil {
+			j.log.Error("what was written is not delivered: the journal was damaged", "left", name, "bytes", st.Size())
+			j.cut = append(j.cut, Cut{Item{ID: id, Size: st.Size(), Since: st.ModTime()}, name})
 		}
 	}
 	for id, it := range j.items {
@@ -171,8 +194,8 @@ func (j *Journal) sweep() error {
 	return nil
 }
 
-// Cut is what Open found shorter than it was written, as a power loss leaves what was not synced: it is not to be taken for the file. It is
-// found again for as long as its staging file is there.
+// Cut is what Open found shorter than it was written, as a power loss leaves what was not synced: it is not to be taken for the file. So
+// is what a damaged log does not tell of, which has no Path. It is found again for as long as its file is there.
 func (j *Journal) Cut() []Cut { return j.cut }
 
 func (j *Journal) name(id uint64) string {

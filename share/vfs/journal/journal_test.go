@@ -159,6 +159,54 @@ func TestTorn(t *testing.T) {
 	}
 }
 
+// TestDamaged flips a byte of the log, at every place: what the other records say is believed, and the bytes of what they don't tell of are
+// kept, and told of again and again.
+func TestDamaged(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := opened(t, dir)
+	const files = 4
+	for i := range files {
+		s := staged(t, j, fmt.Sprint(i))
+		if err := j.Set(item(s.ID, fmt.Sprint("f", i))); err != nil {
+			t.Fatal(err)
+		}
+		s.Rest()
+	}
+	log, err := os.ReadFile(filepath.Join(dir, logName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := len(magic); at < len(log); at += 7 {
+		bad := t.TempDir()
+		if err := os.CopyFS(bad, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		flipped := bytes.Clone(log)
+		flipped[at] ^= 0x10
+		if err := os.WriteFile(filepath.Join(bad, logName), flipped, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		hit := (at - len(magic)) * files / (len(log) - len(magic)) // the records are of one length
+		for range 3 {
+			j, items, err := Open(bad, quiet())
+			if err != nil || len(items) != files-1 || slices.ContainsFunc(items, func(it Item) bool { return it.Path == fmt.Sprint("f", hit) }) {
+				t.Fatalf("flipped at %d: %d wait, %v; want all but f%d", at, len(items), err, hit)
+			}
+			cut := j.Cut()
+			if len(cut) != 1 || cut[0].Path != "" || cut[0].Size != 100 {
+				t.Fatalf("flipped at %d: cut are %+v", at, cut)
+			}
+			if b, err := os.ReadFile(cut[0].File); err != nil || string(b[:1]) != fmt.Sprint(hit) {
+				t.Fatalf("flipped at %d: %q, %v is left", at, b, err)
+			}
+			if s := staged(t, j, "y"); s.ID <= files {
+				t.Fatalf("flipped at %d: an ID was given twice", at)
+			}
+			_ = j.Close()
+		}
+	}
+}
+
 // TestInstead: what takes the place of another is there as soon as that is not, however much of the log is written, and nothing changes
 // if nothing is.
 func TestInstead(t *testing.T) {

@@ -28,7 +28,7 @@ type Item struct {
 	Written           extent.Set
 }
 
-// Cut is an item whose staging file lost its end.
+// Cut is an item whose staging file lost its end, or of which nothing but that is known.
 type Cut struct {
 	Item
 	File string // with what is left
@@ -124,6 +124,25 @@ func parse(b []byte) (it Item, done bool, rest []byte, err error) {
 		return Item{}, false, b, errDamaged
 	}
 	return it, done, b[headLen+int(n):], nil
+}
+
+// torn reports whether what can't be parsed may be the beginning of a record.
+func torn(b []byte) bool {
+	if len(b) < headLen {
+		return true
+	}
+	n := binary.BigEndian.Uint32(b)
+	return n <= maxRecord && int(n) > len(b)-headLen
+}
+
+// next is where the next record begins behind one that is damaged, or the end.
+func next(b []byte) int {
+	for at := 1; at < len(b)-headLen; at++ {
+		if _, _, _, err := parse(b[at:]); err == nil {
+			return at
+		}
+	}
+	return len(b)
 }
 
 // reader reads the fields of a record, and takes note of the first that makes no sense.
