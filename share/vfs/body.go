@@ -59,6 +59,9 @@ func (b *body) vainly(now time.Time) bool { return now.UnixNano() < b.vain.Load(
 // dirty reports whether its owner does not have it as it is.
 func (b *body) dirty() bool { return b.c.State().Gen != b.sent }
 
+// halfLocked reports whether somebody is in the middle of writing: what is there was neither closed nor synced.
+func (b *body) halfLocked() bool { return b.writers > 0 && !b.syncs && b.c.State().Gen != b.flushed }
+
 // show says what a file is to those here.
 func (b *body) show(a *Attr) {
 	st := b.c.State()

@@ -212,10 +212,15 @@ func (d *delivery) prepare(ctx context.Context, r Remote, item queue.Item, b *bo
 	f := d.f
 	f.mu.Lock()
 	writers := b != nil && b.writers > 0 && b.syncs // who closes it writes no more
-	f.mu.Unlock()
-	if b == nil {
+	if b == nil || b.halfLocked() {
+		if b != nil { // its close has it sent
+			d.pt.queue.Set(item.ID, item.Path, later())
+			d.pt.queue.Sent(item.ID, time.Time{})
+		}
+		f.mu.Unlock()
 		return it, false
 	}
+	f.mu.Unlock()
 	limit := int64(-1)
 	if writers {
 		limit = copyUpTo

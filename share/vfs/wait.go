@@ -359,15 +359,18 @@ func (f *FS) Conflicts() int {
 	return f.conflicts
 }
 
-// Drain waits until nothing waits any more. What was kept back is sent at once.
+// Drain waits until nothing waits any more but what is being written just now. What was kept back is sent at once.
 func (f *FS) Drain(ctx context.Context) error {
 	for {
 		f.mu.Lock()
 		waits := 0
 		for _, pt := range f.points {
-			waits += pt.queue.Len()
 			for _, it := range pt.queue.All() {
-				if b := pt.bodies[it.ID]; b.err == nil && b.c.Whole() && it.After.After(time.Now()) {
+				b := pt.bodies[it.ID]
+				if !b.halfLocked() {
+					waits++
+				}
+				if b.err == nil && !b.halfLocked() && b.c.Whole() && it.After.After(time.Now()) {
 					pt.queue.Set(it.ID, it.Path, time.Time{})
 				}
 			}
