@@ -112,15 +112,24 @@ func (f *FS) listOutside(ctx context.Context, p place, anew bool) error {
 	defer f.mu.Unlock()
 	now := time.Now().UnixNano()
 	for _, n := range fo.Children() {
-		if !there[n.Name()] && !f.waitsLocked(n, p.n.Ino == Root) && (p.n.Ino == Root || !f.pointLocked(p.names[0], n.Name()).enteredLocked()) {
-			f.dropLocked(n)
-			f.tellName(nil, p.n, n.Name())
+		if there[n.Name()] || f.waitsLocked(n, p.n.Ino == Root) {
+			continue
 		}
+		if p.n.Ino != Root {
+			if pt := f.pointLocked(p.names[0], n.Name()); pt.enteredLocked() || !f.shelveLocked(pt, n) {
+				continue
+			}
+		}
+		f.dropLocked(n)
+		f.tellName(nil, p.n, n.Name())
 	}
 	for name := range there {
 		if n := spelled(p.n, name); n == nil && share.CheckComponent(name) == nil {
 			n, _ = f.tree.Add(p.n, name, true)
 			n.Known, n.Seen = true, now
+			if p.n.Ino != Root {
+				f.unshelveLocked(f.pointLocked(p.names[0], name))
+			}
 			f.tellName(n, p.n, name)
 		}
 	}

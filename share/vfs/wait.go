@@ -34,10 +34,8 @@ const (
 // later is when what can't be sent yet is looked at.
 func later() time.Time { return time.Unix(math.MaxInt32, 0) }
 
-// restore takes in what an earlier run left.
-func (f *FS) restore(it journal.Item) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+// restoreLocked takes in what an earlier run left, or what was kept here of a share that comes back.
+func (f *FS) restoreLocked(it journal.Item) {
 	names := append([]string{it.Peer, it.Share}, strings.Split(it.Path, "/")...)
 	n := f.tree.Get(Root)
 	for i, name := range names {
@@ -64,6 +62,53 @@ func (f *FS) restore(it journal.Item) {
 	b.flushed, b.parts = b.c.State().Gen, it.BaseEnd > 0
 	if !b.overlay {
 		f.queueLocked(b, it.Path, time.Time{})
+	}
+}
+
+// shelveLocked keeps for later what is kept here in a share that is about to leave the tree: that its owner does not list it says
+// not that it is no more. It reports whether that could be done: nothing of it is open.
+func (f *FS) shelveLocked(pt *point, n *tree.Node) bool {
+	var bodies []*body
+	if !collectLocked(n, &bodies) {
+		return false
+	}
+	for _, b := range bodies {
+		p, err := f.placeLocked(b.n)
+		if err != nil {
+			continue
+		}
+		it := b.item(p)
+		f.shelved[share.FoldKey(pt.label())] = append(f.shelved[share.FoldKey(pt.label())], it)
+		b.n.Local, b.gone = nil, true
+		b.c.Rest()
+	}
+	return true
+}
+
+// collectLocked gives what is kept here at and below a node, false if something of it is open.
+func collectLocked(n *tree.Node, bodies *[]*body) bool {
+	if b, ok := n.Local.(*body); ok && b.overlay {
+		if *bodies = append(*bodies, b); b.opens > 0 {
+			return false
+		}
+	}
+	if n.Dir {
+		for _, c := range n.Folder().Children() {
+			if !collectLocked(c, bodies) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// unshelveLocked brings back what was kept here in a share that is in the tree again.
+func (f *FS) unshelveLocked(pt *point) {
+	items := f.shelved[share.FoldKey(pt.label())]
+	delete(f.shelved, share.FoldKey(pt.label()))
+	for _, it := range items {
+		it.Peer, it.Share = pt.peer, pt.share
+		f.restoreLocked(it)
 	}
 }
 
@@ -168,14 +213,20 @@ func (f *FS) journalled(b *body) error {
 	return nil
 }
 
+// item is what the journal knows of a file.
+func (b *body) item(p place) journal.Item {
+	it := b.c.Item()
+	it.Peer, it.Share, it.ShareID = b.pt.peer, b.pt.share, b.share
+	it.Path, it.Base, it.Since = p.path.String(), b.base, b.since
+	return it
+}
+
 // recordLocked writes an item into the journal, where it waits instead of others.
 func (f *FS) recordLocked(b *body, p place, instead ...uint64) error {
-	it := b.c.Item()
-	it.Peer, it.Share, it.Path, it.Base, it.Since = b.pt.peer, b.pt.share, p.path.String(), b.base, b.since
 	if b.share == (share.ID{}) && b.pt.remote != nil && !b.overlay { // what is kept here is for no share
 		b.share = b.pt.remote.ID()
 	}
-	it.ShareID = b.share
+	it := b.item(p)
 	if len(it.Written) > journal.MaxWritten {
 		return errors.New("it was written in too many parts")
 	}

@@ -291,12 +291,35 @@ func (f *FS) dropLocked(n *tree.Node) {
 	f.tree.Drop(n)
 }
 
+// wayLocked gives the folder at a path of which nothing but that is known; nil if something else is in the way.
+func (f *FS) wayLocked(pt *point, path share.Path) *tree.Node {
+	n := pt.node()
+	for _, name := range path.Components() {
+		if n == nil || !n.Dir {
+			return nil
+		}
+		c := n.Child(name)
+		if c == nil {
+			c, _ = f.tree.Add(n, name, true)
+			f.tellName(c, n, name)
+		}
+		n = c
+	}
+	if n == nil || !n.Dir {
+		return nil
+	}
+	return n
+}
+
 // movedLocked takes in that the owner has something elsewhere.
 func (f *FS) movedLocked(pt *point, from share.Path, parent *tree.Node, e share.Entry, now time.Time) {
 	n := pt.find(from)
 	if n != nil && !n.Dir && (!n.Known || n.Size != e.Size || n.ModTime != e.ModTime.UnixNano()) { // another, that was written there since
 		f.deafLocked(pt, from.String())
 		n = nil
+	}
+	if parent == nil && n != nil && (n.Local != nil || n.Dir && f.waitsLocked(n, true)) { // it takes with it what is here alone
+		parent = f.wayLocked(pt, e.Path.Dir())
 	}
 	switch {
 	case n == nil && parent != nil:
