@@ -229,6 +229,13 @@ func (d *delivery) prepare(ctx context.Context, r Remote, item queue.Item, b *bo
 	path, bad := share.SplitPath(item.Path)
 	same := err == nil && d.same(ctx, b, frozen)
 	f.mu.Lock()
+	unseen := err == nil && bad == nil && b.n.Seen == 0 && b.base != (transfer.Version{})
+	f.mu.Unlock()
+	if unseen { // since an earlier run: its owner may have removed it
+		_, e := f.ask(ctx, d.pt, r, path)
+		unseen = peer.KindOf(e) == peer.NotFound || e == nil
+	}
+	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil {
 		err = bad
@@ -253,7 +260,7 @@ func (d *delivery) prepare(ctx context.Context, r Remote, item queue.Item, b *bo
 	d.open[item.ID] = s
 	b.sending, b.way, b.last = frozen.Gen, frozen, time.Now()
 	base := change.Base{Version: b.base}
-	if !b.n.Known && b.n.Seen != 0 && d.pt.epoch != 0 { // it was removed: what is written comes anew
+	if !b.n.Known && b.n.Seen != 0 && (unseen || d.pt.epoch != 0) { // it was removed: what is written comes anew
 		base = change.Base{}
 	}
 	d.pt.expectLocked(item.Path)

@@ -1028,6 +1028,31 @@ func TestBaseIsGone(t *testing.T) {
 	})
 }
 
+// TestRemovedOverARestart: what waited over a restart comes anew where its owner has removed what it was made of.
+func TestRemovedOverARestart(t *testing.T) {
+	for _, look := range []bool{false, true} {
+		in(t, func(x *fixture) {
+			x.share.Write("doc", []byte("old"))
+			x.here("doc", "old")
+			x.peer.Leave()
+			time.Sleep(time.Second)
+			x.ok(x.WriteFile("doc", []byte("new text")))
+			x.stop()
+			x.share.Remove("doc")
+			x.peer.Return()
+			x.start()
+			if look {
+				_, err := x.List("")
+				x.ok(err)
+			}
+			x.drain()
+			if x.there("doc", "new text"); x.FS.Conflicts() > 0 || len(x.share.Paths()) != 1 {
+				x.Errorf("looked %v: %d conflicts; the owner has %q", look, x.FS.Conflicts(), x.share.Paths())
+			}
+		})
+	}
+}
+
 // TestSavedBeforeRestart: what waited over a restart is no conflict with what it was made of, though nobody asked for that since.
 func TestSavedBeforeRestart(t *testing.T) {
 	for range 20 {
