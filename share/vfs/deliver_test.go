@@ -952,53 +952,58 @@ func TestRenameBreaksOffSending(t *testing.T) {
 
 // TestAnotherShareOfTheName: what was saved for a share that ended does not go to another of its name, unless somebody saves it anew.
 func TestAnotherShareOfTheName(t *testing.T) {
-	in(t, func(x *fixture) {
-		x.share.Write("doc", []byte("old text"))
-		x.here("doc", "old text")
-		h := x.open("doc", os.O_RDWR)
-		_, err := h.WriteAt([]byte("new text"), 0)
-		x.ok(err)
-		x.ok(h.Sync())
-		x.peer.Leave()
-		synctest.Wait()
-		_, err = h.WriteAt([]byte("more text"), 0)
-		x.ok(err)
-		x.ok(h.Close())
-		x.peer.Unshare("docs")
-		x.share = x.peer.Share("docs", share.Full)
-		for range 5 { // its version has the number of none in the one that ended
-			x.share.Write("doc", []byte("of others"))
-		}
-		x.peer.Return()
-		time.Sleep(time.Minute)
-		x.there("doc", "of others")
-		pending := x.FS.Pending()
-		if len(pending) != 1 || peer.KindOf(pending[0].Err) != peer.Conflict {
-			t.Fatalf("%+v", pending)
-		}
-		if !strings.Contains(pending[0].Err.Error(), "save it once more") {
-			t.Errorf("it does not say what to do: %v", pending[0].Err)
-		}
-		h = x.open("doc", os.O_RDWR)
-		x.ok(h.Close())
+	for _, touched := range []bool{false, true} { // before somebody saves
+		in(t, func(x *fixture) { anotherShareOfTheName(x, touched) })
+	}
+}
+
+func anotherShareOfTheName(x *fixture, touched bool) {
+	x.share.Write("doc", []byte("old text"))
+	x.here("doc", "old text")
+	h := x.open("doc", os.O_RDWR)
+	_, err := h.WriteAt([]byte("new text"), 0)
+	x.ok(err)
+	x.ok(h.Sync())
+	x.peer.Leave()
+	synctest.Wait()
+	_, err = h.WriteAt([]byte("more text"), 0)
+	x.ok(err)
+	x.ok(h.Close())
+	x.peer.Unshare("docs")
+	x.share = x.peer.Share("docs", share.Full)
+	for range 5 { // its version has the number of none in the one that ended
+		x.share.Write("doc", []byte("of others"))
+	}
+	x.peer.Return()
+	time.Sleep(time.Minute)
+	x.there("doc", "of others")
+	pending := x.FS.Pending()
+	if len(pending) != 1 || peer.KindOf(pending[0].Err) != peer.Conflict {
+		x.Fatalf("%+v", pending)
+	}
+	if !strings.Contains(pending[0].Err.Error(), "save it once more") {
+		x.Errorf("it does not say what to do: %v", pending[0].Err)
+	}
+	if touched {
+		x.ok(x.open("doc", os.O_RDWR).Close())
 		time.Sleep(time.Minute)
 		x.ok(x.SetTime("doc", time.Now()))
 		time.Sleep(time.Minute)
 		if x.there("doc", "of others"); len(x.share.Paths()) != 1 { // nothing was written
-			t.Errorf("the owner has %q", x.share.Paths())
+			x.Errorf("the owner has %q", x.share.Paths())
 		}
-		r := x.open("doc", os.O_RDONLY)
-		h = x.open("doc", os.O_RDWR)
-		_, err = h.WriteAt([]byte("saved anew"), 0)
-		x.ok(err)
-		x.ok(h.Close())
-		x.ok(r.Close())
-		x.drain()
-		x.there("doc", "of others")
-		if paths := x.share.Paths(); x.FS.Conflicts() != 1 || len(paths) != 2 {
-			t.Errorf("the owner has %q, %d conflicts", paths, x.FS.Conflicts())
-		}
-	})
+	}
+	r := x.open("doc", os.O_RDONLY)
+	h = x.open("doc", os.O_RDWR)
+	_, err = h.WriteAt([]byte("saved anew"), 0)
+	x.ok(err)
+	x.ok(h.Close())
+	x.ok(r.Close())
+	x.drain()
+	x.there("doc", "of others")
+	if paths := x.share.Paths(); x.FS.Conflicts() != 1 || len(paths) != 2 {
+		x.Errorf("the owner has %q, %d conflicts", paths, x.FS.Conflicts())
+	}
 }
 
 // TestBaseIsGone: who changed a part of a file that its owner removed meanwhile is told at once that the rest can't be had, and can save it in
