@@ -56,8 +56,8 @@ type FS struct {
 	sources   map[sourceKey]*source
 	clean     map[Ino][]*body // open files that nobody has written to
 	followers []*follower
-	shelved   map[string][]journal.Item // what is kept here of shares that are not in the tree, by //PEER/SHARE, folded
-	cut       []Pending                 // of which bytes were lost while nothing ran
+	aside     map[string][]aside // what is kept here of shares that are not in the tree, by //PEER/SHARE, folded
+	cut       []Pending          // of which bytes were lost while nothing ran
 	running   bool
 	closed    bool
 	conflicts int
@@ -81,7 +81,7 @@ func New(w World, o Options) (*FS, error) {
 	}
 	f := &FS{
 		world: w, log: o.Log, journal: j, tree: tree.New(), points: make(map[string]*point), sources: make(map[sourceKey]*source),
-		clean: make(map[Ino][]*body), shelved: make(map[string][]journal.Item), settled: make(chan struct{}),
+		clean: make(map[Ino][]*body), aside: make(map[string][]aside), settled: make(chan struct{}),
 	}
 	f.budget.Limit = o.Limit
 	f.base, f.end = context.WithCancel(context.Background())

@@ -116,7 +116,7 @@ func (f *FS) listOutside(ctx context.Context, p place, anew bool) error {
 			continue
 		}
 		if p.n.Ino != Root {
-			if pt := f.pointLocked(p.names[0], n.Name()); pt.enteredLocked() || !f.shelveLocked(pt, n) {
+			if pt := f.pointLocked(p.names[0], n.Name()); pt.enteredLocked() || !f.putAsideLocked(pt, n) {
 				continue
 			}
 		}
@@ -128,7 +128,7 @@ func (f *FS) listOutside(ctx context.Context, p place, anew bool) error {
 			n, _ = f.tree.Add(p.n, name, true)
 			n.Known, n.Seen = true, now
 			if p.n.Ino != Root {
-				f.unshelveLocked(f.pointLocked(p.names[0], name))
+				f.bringBackLocked(f.pointLocked(p.names[0], name))
 			}
 			f.tellName(n, p.n, name)
 		}

@@ -77,7 +77,7 @@ func (f *FS) lookupOutside(ctx context.Context, p place, name string) (*tree.Nod
 	if n = spelled(p.n, name); n == nil {
 		n, _ = f.tree.Add(p.n, name, true)
 		n.Known, n.Seen = true, time.Now().UnixNano()
-		f.unshelveLocked(pt)
+		f.bringBackLocked(pt)
 	}
 	return n, nil
 }

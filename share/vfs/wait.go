@@ -34,19 +34,11 @@ const (
 // later is when what can't be sent yet is looked at.
 func later() time.Time { return time.Unix(math.MaxInt32, 0) }
 
-// restoreLocked takes in what an earlier run left, or what was kept here of a share that comes back.
+// restoreLocked takes in what an earlier run left.
 func (f *FS) restoreLocked(it journal.Item) {
-	names := append([]string{it.Peer, it.Share}, strings.Split(it.Path, "/")...)
-	n := f.tree.Get(Root)
-	for i, name := range names {
-		c := n.Child(name)
-		if c == nil {
-			c, _ = f.tree.Add(n, name, i < len(names)-1)
-		}
-		if n = c; !n.Dir && i < len(names)-1 {
-			f.log.Error("what was written is not delivered: a file is in its way", "path", it.Path)
-			return
-		}
+	n := f.leafLocked(it.Peer, it.Share, it.Path)
+	if n == nil {
+		return
 	}
 	pt := f.pointLocked(it.Peer, it.Share)
 	b := &body{pt: pt, n: n, base: it.Base, share: it.ShareID, outcome: make(chan struct{}), since: it.Since}
@@ -65,51 +57,21 @@ func (f *FS) restoreLocked(it journal.Item) {
 	}
 }
 
-// shelveLocked keeps for later what is kept here in a share that is about to leave the tree: that its owner does not list it says
-// not that it is no more. It reports whether that could be done: nothing of it is open.
-func (f *FS) shelveLocked(pt *point, n *tree.Node) bool {
-	var bodies []*body
-	if !collectLocked(n, &bodies) {
-		return false
-	}
-	for _, b := range bodies {
-		p, err := f.placeLocked(b.n)
-		if err != nil {
-			continue
+// leafLocked gives the node of a file of which nothing is known but where it is; nil if another file is in its way.
+func (f *FS) leafLocked(peerName, shareName, path string) *tree.Node {
+	names := append([]string{peerName, shareName}, strings.Split(path, "/")...)
+	n := f.tree.Get(Root)
+	for i, name := range names {
+		c := n.Child(name)
+		if c == nil {
+			c, _ = f.tree.Add(n, name, i < len(names)-1)
 		}
-		it := b.item(p)
-		f.shelved[share.FoldKey(pt.label())] = append(f.shelved[share.FoldKey(pt.label())], it)
-		b.n.Local, b.gone = nil, true
-		b.c.Rest()
-	}
-	return true
-}
-
-// collectLocked gives what is kept here at and below a node, false if something of it is open.
-func collectLocked(n *tree.Node, bodies *[]*body) bool {
-	if b, ok := n.Local.(*body); ok && b.overlay {
-		if *bodies = append(*bodies, b); b.opens > 0 {
-			return false
+		if n = c; !n.Dir && i < len(names)-1 {
+			f.log.Error("what was written is not delivered: a file is in its way", "path", path)
+			return nil
 		}
 	}
-	if n.Dir {
-		for _, c := range n.Folder().Children() {
-			if !collectLocked(c, bodies) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// unshelveLocked brings back what was kept here in a share that is in the tree again.
-func (f *FS) unshelveLocked(pt *point) {
-	items := f.shelved[share.FoldKey(pt.label())]
-	delete(f.shelved, share.FoldKey(pt.label()))
-	for _, it := range items {
-		it.Peer, it.Share = pt.peer, pt.share
-		f.restoreLocked(it)
-	}
+	return n
 }
 
 // cutOff tells of what an earlier run left, and of which something was lost since.
@@ -213,20 +175,14 @@ func (f *FS) journalled(b *body) error {
 	return nil
 }
 
-// item is what the journal knows of a file.
-func (b *body) item(p place) journal.Item {
-	it := b.c.Item()
-	it.Peer, it.Share, it.ShareID = b.pt.peer, b.pt.share, b.share
-	it.Path, it.Base, it.Since = p.path.String(), b.base, b.since
-	return it
-}
-
 // recordLocked writes an item into the journal, where it waits instead of others.
 func (f *FS) recordLocked(b *body, p place, instead ...uint64) error {
+	it := b.c.Item()
+	it.Peer, it.Share, it.Path, it.Base, it.Since = b.pt.peer, b.pt.share, p.path.String(), b.base, b.since
 	if b.share == (share.ID{}) && b.pt.remote != nil && !b.overlay { // what is kept here is for no share
 		b.share = b.pt.remote.ID()
 	}
-	it := b.item(p)
+	it.ShareID = b.share
 	if len(it.Written) > journal.MaxWritten {
 		return errors.New("it was written in too many parts")
 	}
