@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/vfs/vfstest"
 )
 
@@ -117,5 +118,33 @@ func TestUnseenBaseIsNotLost(t *testing.T) {
 		h = x.open("doc", os.O_RDWR)
 		x.within(0, func() { x.ok(h.Sync()) })
 		x.ok(h.Close())
+	})
+}
+
+// TestAnotherShareKeepsWhatIsHere: what waits for a share that is another one now, and what is kept here, can be had at its path, however
+// deep that is.
+func TestAnotherShareKeepsWhatIsHere(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.share.Write("a/b/doc", []byte("old"))
+		x.share.Write("a/c/other", []byte("old"))
+		x.here("a/b/doc", "old")
+		x.here("a/c/other", "old")
+		x.ok(x.WriteFile("a/b/._doc", []byte("fork")))
+		x.peer.Leave()
+		time.Sleep(time.Second)
+		x.ok(x.WriteFile("a/b/doc", []byte("mine")))
+		x.peer.Unshare("docs")
+		x.share = x.peer.Share("docs", share.Full)
+		x.share.Write("a/new", []byte("of others"))
+		x.peer.Return()
+		time.Sleep(time.Minute)
+		x.is(x.pendingErr(), peer.Conflict)
+		x.here("a/b/doc", "mine")
+		x.here("a/b/._doc", "fork")
+		x.here("a/new", "of others")
+		_, err := x.Stat("a/c/other")
+		x.is(err, peer.NotFound)
+		x.ok(x.Remove("a/b/doc"))
+		x.drain()
 	})
 }

@@ -244,15 +244,25 @@ func (f *FS) entering(pt *point) {
 // emptyLocked forgets what the owner told of a share.
 func (f *FS) emptyLocked(pt *point) {
 	if n := pt.node(); n != nil {
-		for _, c := range n.Folder().Children() {
-			if c.Local == nil {
-				f.tree.Drop(c)
-			}
-		}
-		n.Folder().Full = false
+		f.emptyFolderLocked(n)
 	}
 	pt.cursor = watch.Cursor{}
 	f.staleLocked(pt, true)
+}
+
+// emptyFolderLocked leaves in a folder what waits and what is kept here.
+func (f *FS) emptyFolderLocked(n *tree.Node) {
+	for _, c := range n.Folder().Children() {
+		switch {
+		case c.Local != nil:
+		case c.Dir && f.waitsLocked(c, true):
+			f.emptyFolderLocked(c)
+			c.Known, c.Epoch = false, 0
+		default:
+			f.tree.Drop(c)
+		}
+	}
+	n.Folder().Full = false
 }
 
 // staleLocked says that nobody tells of changes any more. With all, those who follow ask anew about all that they know.
