@@ -69,7 +69,7 @@ fuzz: ## run every fuzz target; FUZZTIME=10s (whole seconds) each
 
 fuzz-keep: ## keep up to 64 small inputs that fuzzing found per target, in testdata
 	@cache="$$($(GO) env GOCACHE)/fuzz"; [ -d "$$cache" ] || exit 0; cd "$$cache"; \
-	for dir in github.com/peerd/peerd/*/*/Fuzz* github.com/peerd/peerd/*/Fuzz*; do [ -d "$$dir" ] || continue; \
+	for dir in $$(find github.com/peerd/peerd -name 'Fuzz*' -type d); do \
 	  to="$(CURDIR)/$${dir#github.com/peerd/peerd/}"; to="$$(dirname "$$to")/testdata/fuzz/$$(basename "$$to")"; mkdir -p "$$to"; \
 	  find "$$dir" -type f -size -8 | sort | head -64 | xargs -r cp -n -t "$$to"; done
 

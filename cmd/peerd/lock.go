@@ -22,7 +22,7 @@ func newLock(e *env) *cli.Command {
 		Usage:     "tell others that a file is being worked on",
 		UsageText: "peerd lock //PEER/SHARE/PATH [-- COMMAND ARGUMENTS...]",
 		Description: `Shows all who look at a file with "ls -l" or "stat" that this peer works on it, while COMMAND runs, or until it is stopped.
-It forbids nobody anything, and ends by itself when this computer goes away. If somebody else works on the file too, it
+It forbids nobody anything, and ends by itself when this computer goes away. If somebody else works on the file already, it
 says so. It takes the full right. The exit status is that of COMMAND, and 128 and the signal's number if a signal
 ended it.
 

@@ -18,8 +18,8 @@ func newShareSet(e *env) *cli.Command {
 			"      [--versions-age TIME] [--versions-count N] [--versions-share PERCENT] [--brake FILES,PERCENT,TIME]\n" +
 			"      [--exec keep|never]",
 		Description: `Changes what the options say and leaves the rest. Who came in by a slot that is closed or gets another password is cut off.
-A SIZE is written 500MB, 10G or 2TiB, a TIME 30d, 12h, 5m or 90s. "default" undoes what was set, and "none" is without a limit;
-"--brake off" is without a brake, which else suspends the full access of a peer that changes more than so many files and so
+A SIZE is written 500MB, 10G or 2TiB, a TIME 30d, 12h, 5m or 90s. "default" undoes what was set, and "none" is without a limit,
+where there may be none; "--brake off" is without a brake, which else suspends the full access of a peer that changes more than so many files and so
 much of the share in a time.
 
 Examples:

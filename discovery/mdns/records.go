@@ -18,7 +18,7 @@ const (
 	metaPTR = "_services._dns-sd._udp.local." // RFC 6763 section 9
 
 	ttlSeconds = 120  // RFC 6762 section 10, for records that hold a host's name
-	maxMessage = 1400 // bytes of an announcement: one packet, whatever the network (research: a lost fragment loses all)
+	maxMessage = 1400 // bytes of an announcement: one packet, whatever the network: a lost fragment loses all
 	maxText    = 255  // bytes of a TXT string
 	maxLabel   = 63   // bytes of a DNS label
 	topBit     = 1 << 15

@@ -48,7 +48,7 @@ const (
 	KindStop  Kind = "stop"  // the peer, in order
 
 	KindShareAdd Kind = "share.add"
-	KindShareSet Kind = "share.set" // name, folder, comment, limits, a right by device
+	KindShareSet Kind = "share.set" // name, comment, limits, a right by device
 	KindShareRm  Kind = "share.rm"
 	KindPassword Kind = "password" // set or taken away, for Right
 	KindEpoch    Kind = "epoch"    // raised: rights of before have ended
@@ -72,7 +72,7 @@ const (
 	KindUndo     Kind = "undo"
 	KindLock     Kind = "lock"
 	KindConflict Kind = "conflict"  // what came was kept beside what was there
-	KindVersion  Kind = "version"   // an old version was read, or let go
+	KindVersion  Kind = "version"   // an old version was read
 	KindChange   Kind = "change"    // the owner's own, on the disk
 	KindBadPiece Kind = "piece.bad" // a source gave so many wrong bytes that it is asked for no more
 

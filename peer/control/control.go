@@ -78,8 +78,8 @@ type Changes interface {
 	Versions(ctx context.Context, ref Ref, recursive bool) iter.Seq2[Version, error]
 	// Restore puts a version back, in its place or elsewhere in the share. What is there becomes a version itself.
 	Restore(ctx context.Context, req RestoreRequest) (Change, error)
-	// Lock tells all who look at a file that this peer works on it, until ctx ends. It yields once it is so, and again when
-	// somebody else does too; it forbids nothing.
+	// Lock tells all who look at a file that this peer works on it, until ctx ends. It yields once it is so, and then who did
+	// already, if somebody did; it forbids nothing.
 	Lock(ctx context.Context, ref Ref) iter.Seq2[FileLock, error]
 	// Undo puts back what a peer changed in a share of this one since a time; see [UndoRequest].
 	Undo(ctx context.Context, req UndoRequest) iter.Seq2[Change, error]

@@ -109,7 +109,7 @@ type Peer struct {
 	Workgroup string          `json:"workgroup"`
 	Version   string          `json:"version,omitempty"`
 	Addrs     List[string]    `json:"addrs"`
-	Ways      List[string]    `json:"ways"`        // how it was found: mdns, static, inbound
+	Ways      List[string]    `json:"ways"`        // how it was found: mdns, static, inbound, dht, relay
 	Verified  string          `json:"verified"`    // handshake once it proved its ID, no before
 	Since     Time            `json:"since"`       // here since
 	Count     int             `json:"share_count"` // -1 when it does not say

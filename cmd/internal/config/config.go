@@ -49,7 +49,7 @@ type Config struct {
 	Shares []Share
 }
 
-// CacheAuto has the piece cache take 10 GB, or a tenth of what is free if that is less.
+// CacheAuto has the piece cache take 10 GiB, or a tenth of what is free if that is less.
 const CacheAuto = -1
 
 // maxCacheGB is a petabyte: more is a slip.

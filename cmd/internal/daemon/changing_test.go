@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zeebo/blake3"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
@@ -232,4 +235,91 @@ func TestSuspendedIsTold(t *testing.T) {
 		t.Errorf("it is not told why: %v", err)
 	}
 	works(t, "reading", berta.look("//anna/docs/"+strings.Repeat("f", 150)))
+}
+
+// TestMoveOnto: what is there is not replaced unless that is asked for, and the error says so of what is there.
+func TestMoveOnto(t *testing.T) {
+	anna := start(t, "anna")
+	berta := start(t, "berta", anna)
+	berta.sees(anna)
+	anna.offer("docs", map[string]string{"one": "1", "two": "2"}, full)
+	move := control.MoveRequest{Sources: []control.Ref{ref(t, "//anna/docs/one")}, Dest: ref(t, "//anna/docs/two")}
+	_, err := changes(berta.Move(t.Context(), move))
+	if peer.KindOf(err) != peer.Conflict || !strings.Contains(err.Error(), "//anna/docs/two: it exists already") {
+		t.Errorf("%v, want that it exists already", err)
+	}
+	berta.is("//anna/docs/two", "2")
+	move.Force = true
+	_, err = changes(berta.Move(t.Context(), move))
+	works(t, "mv -f", err)
+	berta.is("//anna/docs/two", "1")
+	move = control.MoveRequest{Sources: []control.Ref{ref(t, "//anna/docs/two")}, Dest: ref(t, "//anna/docs/TWO")}
+	_, err = changes(berta.Move(t.Context(), move))
+	works(t, "mv to another case", err)
+	berta.is("//anna/docs/TWO", "1")
+}
+
+// TestRemovedSaysWhat: what was removed is told of as what it was.
+func TestRemovedSaysWhat(t *testing.T) {
+	anna := start(t, "anna")
+	anna.offer("docs", map[string]string{"d/f": "1", "g": "2"}, full)
+	for path, want := range map[string]control.Kind{"d": control.KindDir, "g": control.KindFile} {
+		all, err := changes(anna.Remove(t.Context(), []control.Ref{ref(t, "//anna/docs/"+path)}, true))
+		works(t, "rm", err)
+		if last := all[len(all)-1]; last.Ref.Path != path || last.Kind != want {
+			t.Errorf("%+v, want that %s was a %s", all, path, want)
+		}
+	}
+}
+
+// TestLockSaysWhoElse: who locks a file is told that it is, and then who did already.
+func TestLockSaysWhoElse(t *testing.T) {
+	anna := start(t, "anna")
+	berta := start(t, "berta", anna)
+	berta.sees(anna)
+	anna.offer("docs", map[string]string{"f": "1"}, full)
+	of := ref(t, "//anna/docs/f")
+	for l, err := range berta.Lock(t.Context(), of) {
+		works(t, "lock", err)
+		if l.Peer != berta.id {
+			t.Errorf("berta is told of %+v first", l)
+		}
+		var who []string
+		for l, err := range anna.Lock(t.Context(), of) {
+			works(t, "a second lock", err)
+			if who = append(who, l.Peer); len(who) == 2 {
+				break
+			}
+		}
+		if who[0] != anna.id || who[1] != berta.id {
+			t.Errorf("anna is told of %q, want herself and berta", who)
+		}
+		break
+	}
+}
+
+// TestStatKnowsTheHash: once a file was given away or fetched as a whole, its BLAKE3 hash is told with it.
+func TestStatKnowsTheHash(t *testing.T) {
+	anna := start(t, "anna")
+	berta := start(t, "berta", anna)
+	berta.sees(anna)
+	data := random(3<<20, 5)
+	anna.offer("docs", map[string]string{"f": data}, open)
+	root := func(n *node) string {
+		t.Helper()
+		e, err := n.Stat(t.Context(), ref(t, "//anna/docs/f"))
+		works(t, "stat", err)
+		return e.Root
+	}
+	if got := root(anna) + root(berta); got != "" {
+		t.Errorf("%q before anybody can know", got)
+	}
+	_, err := berta.copy(control.CopyRequest{Dest: t.TempDir()}, "//anna/docs/f")
+	works(t, "cp", err)
+	sum := blake3.Sum256([]byte(data))
+	for _, n := range []*node{anna, berta} {
+		if got := root(n); got != hex.EncodeToString(sum[:]) {
+			t.Errorf("%q, want %x", got, sum)
+		}
+	}
 }

@@ -92,6 +92,7 @@ type daemon struct {
 	copies  *copying.Copies
 	cache   *store.Cache
 	shelf   *seed.Shelf
+	hashes  *store.Manifests // of own files
 	giver   *giving.Giver
 	uploads *shareserve.Uploads
 	table   *tracker.Table
@@ -267,8 +268,7 @@ func (d *daemon) serve() error {
 	if err != nil {
 		return err
 	}
-	manifests, err := store.OpenManifests(filepath.Join(d.cfg.State, "manifests"), maxManifests)
-	if err != nil {
+	if d.hashes, err = store.OpenManifests(filepath.Join(d.cfg.State, "manifests"), maxManifests); err != nil {
 		return err
 	}
 	locks := shareserve.NewLocks()
@@ -277,7 +277,7 @@ func (d *daemon) serve() error {
 	d.table = tracker.New()
 	d.ending = ending.New(d.offers.Registry, d.table, d.giver.RightEnded, d.log)
 	d.host.OnDisconnect(d.ending.Lost)
-	o := transferserve.Options{Auth: shareserve.NewBytes(gate), Manifests: manifests, Table: d.table, Log: d.log}
+	o := transferserve.Options{Auth: shareserve.NewBytes(gate), Manifests: d.hashes, Table: d.table, Log: d.log}
 	d.uploads = shareserve.NewUploads(d.host.ID())
 	o.Auth = shareserve.Either(o.Auth, d.uploads)
 	if d.cfg.Give {

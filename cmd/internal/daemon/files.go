@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 	"iter"
@@ -246,7 +247,24 @@ func (d *daemon) Stat(ctx context.Context, ref control.Ref) (control.Entry, erro
 	if err != nil {
 		return control.Entry{}, err
 	}
-	return copying.EntryOf(ref, e), nil
+	out := copying.EntryOf(ref, e)
+	if root := d.root(at, e); !root.IsZero() {
+		out.Root = hex.EncodeToString(root[:])
+	}
+	return out, nil
+}
+
+// root is the hash of a file that this peer has given away or fetched as a whole; zero if it is not known.
+func (d *daemon) root(at copying.Place, e share.Entry) transfer.Hash {
+	var m transfer.Manifest
+	switch {
+	case e.Kind != share.File:
+	case at.Peer.ID == d.host.ID():
+		m, _ = d.hashes.Get(e.Version)
+	default:
+		m, _ = d.shelf.Manifest(transfer.File{Owner: at.Peer.ID, Share: at.Access.Share, Path: at.Path.Components(), Version: e.Version})
+	}
+	return m.Root
 }
 
 // Find yields what has a matching name.

@@ -125,8 +125,11 @@ func (c *Changes) Remove(ctx context.Context, refs []control.Ref, recursive bool
 				return c.world.Ended(at, err)
 			}
 			out := changed(at, control.Removed, r)
-			if r.Err != nil {
+			switch { // its owner says nothing more of what is gone
+			case r.Err != nil:
 				out.Ref = ref
+			case r.Entry.Path == at.Path:
+				out.Kind = copying.KindOf(e)
 			}
 			if !told(out) {
 				return nil
@@ -207,14 +210,13 @@ func (c *Changes) moveWithin(ctx context.Context, at copying.Place, fs *remote.F
 	if e.Kind == share.File {
 		base = change.Base{Version: e.Version}
 	}
-	if force {
-		was, err := fs.Stat(ctx, to)
-		switch {
-		case err == nil:
-			toBase.Version = was.Version
-		case peer.KindOf(err) != peer.NotFound:
-			return none, err
-		}
+	switch was, err := fs.Stat(ctx, to); {
+	case err == nil && force:
+		toBase.Version = was.Version
+	case err == nil && share.FoldKey(to.String()) != share.FoldKey(at.Path.String()): // or it gets its own name in another case
+		return none, &peer.Error{Path: fs.Full(to), Kind: peer.Conflict, Err: errors.New("it exists already"), Hint: "use -f to replace it; what is there stays as a version"}
+	case err != nil && peer.KindOf(err) != peer.NotFound:
+		return none, err
 	}
 	done, err := fs.Move(ctx, at.Path, to, base, toBase)
 	if err != nil {

@@ -108,11 +108,10 @@ func (c *Changes) Lock(ctx context.Context, ref control.Ref) iter.Seq2[control.F
 				yield(control.FileLock{}, c.world.Ended(at, err))
 				return
 			}
-			lock := control.FileLock{Peer: c.self.ID.String(), Name: string(c.self.Name), Since: control.At(time.Now())}
-			if other != nil {
-				lock = copying.LockOf(*other)
+			if !yield(control.FileLock{Peer: c.self.ID.String(), Name: string(c.self.Name), Since: control.At(time.Now())}, nil) {
+				return
 			}
-			if !yield(lock, nil) {
+			if other != nil && !yield(copying.LockOf(*other), nil) {
 				return
 			}
 		}

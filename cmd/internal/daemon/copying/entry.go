@@ -24,12 +24,15 @@ func EntryOf(ref control.Ref, e share.Entry) control.Entry {
 	return out
 }
 
-// KindOf is what an entry is.
+// KindOf is what an entry is; "" if it does not say.
 func KindOf(e share.Entry) control.Kind {
-	if e.Kind == share.Dir {
+	switch e.Kind {
+	case share.Dir:
 		return control.KindDir
+	case share.File:
+		return control.KindFile
 	}
-	return control.KindFile
+	return ""
 }
 
 // LockOf is a lock as the API tells of it.

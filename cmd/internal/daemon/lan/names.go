@@ -42,7 +42,7 @@ func (n *names) enter(id peer.ID, name string) (other peer.ID, clash bool) {
 		return "", false
 	}
 	n.of[id] = name
-	if strings.ToLower(string(n.self)) == name {
+	if strings.ToLower(string(n.self)) == name && id != n.id {
 		other = n.id
 	}
 	for o, has := range n.of {

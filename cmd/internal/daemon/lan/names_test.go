@@ -36,6 +36,8 @@ func TestNames(t *testing.T) {
 	expect("the same again")
 	n.says(id(2), "owner")
 	expect("this peer's name", [2]peer.ID{id(2), id(0)})
+	n.says(id(0), "owner")
+	expect("this peer itself")
 	n.forget(func(who peer.ID) bool { return who == id(1) || who == id(3) })
 	n.says(id(4), "anna")
 	expect("a name of who is gone")
