@@ -146,8 +146,15 @@ func TestVersions(t *testing.T) {
 	old := "//anna/docs/f@" + versions[0].ID
 	berta.is(old, "one")
 	dest := filepath.Join(t.TempDir(), "back")
-	_, err = berta.copy(control.CopyRequest{Dest: dest}, old)
-	works(t, "a version is copied here", err)
+	var source string
+	err = berta.Copy(ctx, control.CopyRequest{Sources: []control.Ref{ref(t, old)}, Dest: dest, Each: true}, func(e control.CopyEvent) {
+		if e.Event == control.CopyFile {
+			source = e.Source.String()
+		}
+	})
+	if works(t, "a version is copied here", err); source != old {
+		t.Errorf("it is told of as %s, want %s", source, old)
+	}
 	if b, err := os.ReadFile(dest); err != nil || string(b) != "one" {
 		t.Errorf("the copy: %q, %v", b, err)
 	}

@@ -448,8 +448,12 @@ func (c *copying) about(event string, it fetch.Item) control.CopyEvent {
 	ev := c.sum
 	ev.Event, ev.Size = event, it.Size
 	ev.Source = c.at.Ref
-	for _, name := range it.Path {
-		ev.Source = ev.Source.Join(name)
+	if c.at.Version != "" { // which is asked for by another path
+		ev.Source = ev.Source.Join(c.at.Path.String() + "@" + c.at.Version)
+	} else {
+		for _, name := range it.Path {
+			ev.Source = ev.Source.Join(name)
+		}
 	}
 	ev.Dest = filepath.Join(append([]string{c.target}, it.Dest...)...)
 	return ev
