@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share/mounted"
 )
 
 // system are folders that are no files of anybody: what is read there is the state of the computer.
@@ -79,17 +80,17 @@ func (r *Registry) checkPlace(dir string) error {
 			return refuse("share another folder, or keep peerd's own elsewhere with --home", "peerd keeps its own files in %s", own)
 		}
 	}
-	if r.opt.Home != "" && inside(existing(r.opt.Home), dir) {
+	if r.opt.Home != "" && inside(mounted.Resolve(r.opt.Home), dir) {
 		return refuse("share a folder in it", "it holds your whole home folder, where keys and passwords lie")
 	}
 	return nil
 }
 
-// checkMounts says why a folder, resolved, must not be shared beside what is mounted now. It holds for a new share: what is mounted
-// later must not lie in one.
+// checkMounts says why a folder must not be shared beside what is mounted now. It holds for a new share: what is mounted later must
+// not lie in one. It goes by the names, since a mount need not answer.
 func (r *Registry) checkMounts(dir string) error {
 	for _, on := range r.opt.Mounts() {
-		if related(dir, on) {
+		if real := mounted.Resolve(on); mounted.Within(dir, real) || mounted.Within(real, dir) {
 			return &peer.Error{Op: "share", Path: dir, Kind: peer.Usage, Err: fmt.Errorf("other computers' shares are mounted on %s", on),
 				Hint: `they would be offered on; share another folder, or run "peerd umount ` + on + `" first`}
 		}
@@ -99,7 +100,7 @@ func (r *Registry) checkMounts(dir string) error {
 
 // related reports whether one of two folders is the other, or holds it. b need not be there yet.
 func related(a, b string) bool {
-	b = existing(b)
+	b = mounted.Resolve(b)
 	return inside(a, b) || inside(b, a)
 }
 
@@ -109,12 +110,12 @@ func inside(dir, top string) bool {
 	if dir == top || strings.HasPrefix(dir, strings.TrimSuffix(top, string(filepath.Separator))+string(filepath.Separator)) {
 		return true
 	}
-	want, err := os.Stat(top)
+	want, err := stat(top)
 	if err != nil {
 		return false
 	}
 	for {
-		if got, err := os.Stat(dir); err == nil && os.SameFile(got, want) {
+		if got, err := stat(dir); err == nil && os.SameFile(got, want) {
 			return true
 		}
 		up := filepath.Dir(dir)
@@ -125,17 +126,10 @@ func inside(dir, top string) bool {
 	}
 }
 
-// existing resolves the links in a path of which the end need not be there.
-func existing(path string) string {
-	path = filepath.Clean(path)
-	rest := ""
-	for dir := path; ; dir = filepath.Dir(dir) {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.Join(real, rest)
-		}
-		if dir == filepath.Dir(dir) {
-			return path
-		}
-		rest = filepath.Join(filepath.Base(dir), rest)
+// stat looks at a folder, but at none in a peerd mount, which need not answer.
+func stat(path string) (fs.FileInfo, error) {
+	if mounted.On(path) != "" {
+		return nil, fs.ErrNotExist
 	}
+	return os.Stat(path)
 }

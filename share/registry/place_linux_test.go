@@ -1,10 +1,12 @@
 package registry
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,4 +53,59 @@ func unprivileged(t *testing.T, f func()) {
 	must(t, unix.Setfsuid(nobody))
 	f()
 	must(t, unix.Setfsuid(0))
+}
+
+// TestSilentMount: a peerd mount that does not answer keeps no change waiting, wherever it is, also one of a share that lies in it.
+func TestSilentMount(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount by itself")
+	}
+	top := folder(t)
+	at := func(name string) string { return filepath.Join(top, name) }
+	for _, dir := range []string{"stuck/mnt", "docs", "more"} {
+		must(t, os.MkdirAll(at(dir), 0o755))
+	}
+	must(t, os.Symlink(at("stuck/mnt"), at("link")))
+	var mounts []string
+	dir, opt := state(t), Options{Home: "/nobody's home", Mounts: func() []string { return mounts }}
+	r, err := Open(dir, opt)
+	must(t, err)
+	before, in := add(t, r, Share{Name: "before", Dir: at("docs")}), add(t, r, Share{Name: "in", Dir: at("stuck/mnt")})
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	daemon := os.NewFile(uintptr(fd), "fuse")
+	defer daemon.Close()
+	mounts = []string{at("stuck/mnt")}
+	must(t, unix.Mount("peerd", mounts[0], "fuse.peerd", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd)))
+	defer unix.Unmount(mounts[0], unix.MNT_DETACH)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if _, err := r.Add(Share{Name: "beside", Dir: at("more")}, Secrets{}, start); err != nil {
+			t.Error(err)
+		}
+		for _, name := range []string{"stuck/mnt", "stuck/mnt/anna", "link", "link/anna", "stuck"} {
+			_, err := r.Add(Share{Name: "s", Dir: at(name)}, Secrets{}, start)
+			wantKind(t, name, err, peer.Usage)
+		}
+		_, err := r.Set(before.ID, func(s *Share) { s.Dir = at("link/anna") }, start)
+		wantKind(t, "another folder of a share", err, peer.Usage)
+		if err := r.Remove(before.ID); err != nil {
+			t.Error(err)
+		}
+		if again, err := Open(dir, opt); err != nil {
+			t.Error(err)
+		} else if s, err := again.Get("in"); err != nil || s.Dir != in.Dir {
+			t.Errorf("%+v, %v", s, err)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Error("it waits for a mount that does not answer")
+		must(t, daemon.Close()) // which frees it
+		<-done
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
+	"github.com/peerd/peerd/share/mounted"
 )
 
 // Options are what a registry needs to know of its surroundings.
@@ -431,6 +433,11 @@ func NewID() (id share.ID) {
 
 // place resolves and checks the folder of a share.
 func (r *Registry) place(s *Share) error {
+	if filepath.IsAbs(s.Dir) { // before anybody looks there
+		if err := r.checkMounts(mounted.Resolve(s.Dir)); err != nil {
+			return err
+		}
+	}
 	dir, err := resolve(s.Dir)
 	if err != nil {
 		return err

@@ -43,6 +43,7 @@ var openers = map[string]string{
 	"transfer/seed":       "what is known of fetched files, in the state folder",
 	"share/registry":      "its own file in the state folder",
 	"share/remote":        "its own tickets in the state folder",
+	"share/mounted":       "what the kernel says of mounts, and the links on the way to one",
 	"share/mount":         "the folder that it mounts on, which is empty, and what the kernel says of mounts",
 	"share/vfs/journal":   "what was written and waits for its owner, in a folder of its own",
 	"peer/identity":       "the key in the state folder",

@@ -17,6 +17,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/share/mount"
+	"github.com/peerd/peerd/share/mounted"
 	"github.com/peerd/peerd/share/vfs"
 )
 
@@ -346,12 +347,12 @@ func (t *Table) Unmount(ctx context.Context, dir string) error {
 // known is the name by which the Table has a folder, for one that may be another way to it, by links.
 func (t *Table) known(dir string) string {
 	dirs := t.Dirs()
-	real, err := filepath.EvalSymlinks(dir)
-	if err != nil || slices.Contains(dirs, dir) {
+	if slices.Contains(dirs, dir) {
 		return dir
 	}
+	real := mounted.Resolve(dir)
 	for _, d := range dirs {
-		if r, err := filepath.EvalSymlinks(d); err == nil && r == real {
+		if mounted.Resolve(d) == real {
 			return d
 		}
 	}
