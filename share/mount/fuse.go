@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/share/mount/face"
+	"github.com/peerd/peerd/share/mounted"
 	"github.com/peerd/peerd/share/vfs"
 )
 
@@ -27,13 +27,16 @@ const (
 	maxBackground = 64 // requests of its own, such as reading ahead
 )
 
-// busyFor is how long Unmount waits for those who use the mount.
-const busyFor = 2 * time.Second
+// busyFor is how long Unmount waits for those who use the mount, busyEvery how often it tries.
+const (
+	busyFor   = 2 * time.Second
+	busyEvery = 50 * time.Millisecond
+)
 
 // Mount is a mounted tree.
 type Mount struct {
 	dir  string
-	dev  string // see mounted; "" if the system did not tell
+	dev  string // see [mounted.Mount]; "" if the system did not tell
 	log  *slog.Logger
 	stop context.CancelFunc
 	done chan struct{}
@@ -79,8 +82,8 @@ func New(ctx context.Context, fs *vfs.FS, dir string, o Options) (_ *Mount, err 
 		_ = m.Unmount(ctx)
 		return nil, refused(dir, o, err)
 	}
-	if on, ok := top(dir); ok {
-		m.dev = on.dev
+	if on, ok := mounted.Top(dir); ok {
+		m.dev = on.Dev
 		readAhead(m.dev)
 	}
 	return m, nil
@@ -90,7 +93,7 @@ func New(ctx context.Context, fs *vfs.FS, dir string, o Options) (_ *Mount, err 
 // cost two more requests. No lock is passed on: they hold among the programs of this computer.
 func options(f *face.Face, o Options) *fuse.MountOptions {
 	m := &fuse.MountOptions{
-		Name: "peerd", FsName: source,
+		Name: "peerd", FsName: mounted.Source,
 		MaxWrite: maxWrite, MaxReadAhead: maxReadAhead, MaxBackground: maxBackground,
 		DisableXAttrs: true, DisableSplice: true, ExplicitDataCacheControl: true,
 		AllowOther: o.AllowOther, ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_DIRECT_IO_ALLOW_MMAP,
@@ -131,9 +134,9 @@ func (m *Mount) Unmount(ctx context.Context) error {
 	late := time.NewTimer(busyFor)
 	defer late.Stop()
 	for !m.away.Load() {
-		if on, ok := top(m.dir); ok && m.dev != "" && on.dev != m.dev {
-			if slices.ContainsFunc(ours(), func(o mounted) bool { return o.dev == m.dev }) {
-				return covered(m.dir)
+		if on, ok := mounted.Top(m.dir); m.dev != "" && (!ok || on.Dev != m.dev) {
+			if err := m.elsewhere(); err != nil {
+				return err
 			}
 			m.away.Store(true) // somebody else unmounted it
 			break
@@ -151,7 +154,7 @@ func (m *Mount) Unmount(ctx context.Context) error {
 		select {
 		case <-m.done:
 			return nil
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(busyEvery):
 			continue
 		case <-late.C:
 		case <-ctx.Done():
@@ -169,4 +172,20 @@ func (m *Mount) Unmount(ctx context.Context) error {
 	case <-late.C: // a request that is answered late holds it
 	}
 	return nil
+}
+
+// elsewhere says where a mount is that is not what its folder shows: below something else, or where somebody moved it.
+func (m *Mount) elsewhere() error {
+	var moved error
+	for _, o := range mounted.Ours() {
+		switch {
+		case o.Dev != m.dev:
+		case o.Dir == m.dir:
+			return covered(m.dir)
+		default:
+			moved = &peer.Error{Op: "umount", Path: m.dir, Kind: peer.Other, Err: errors.New("it was moved to " + peer.Quote(o.Dir)),
+				Hint: `take it away there, as by "umount ` + o.Dir + `"`}
+		}
+	}
+	return moved
 }

@@ -93,7 +93,8 @@ func TestWhereNot(t *testing.T) {
 	full := filepath.Join(tmp, "full")
 	for _, err := range []error{os.MkdirAll(filepath.Join(full, "x"), 0o755), os.WriteFile(filepath.Join(tmp, "file"), nil, 0o644),
 		os.MkdirAll(filepath.Join(tmp, "shared", "sub"), 0o755), os.Symlink(filepath.Join(tmp, "shared", "sub"), filepath.Join(tmp, "link")),
-		os.Mkdir(filepath.Join(tmp, "good"), 0o755), os.Symlink("nowhere", filepath.Join(tmp, "dang"))} {
+		os.Mkdir(filepath.Join(tmp, "good"), 0o755), os.Symlink("nowhere", filepath.Join(tmp, "dang")),
+		os.Symlink(on, filepath.Join(tmp, "to-mount"))} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +112,8 @@ func TestWhereNot(t *testing.T) {
 		{"what is shared", filepath.Join(tmp, "shared", "sub"), o, peer.Usage, "shared folder"},
 		{"what is shared, by a link", filepath.Join(tmp, "link"), o, peer.Usage, "shared folder"},
 		{"around what is shared and away", filepath.Join(tmp, "good"), mount.Options{Shared: []string{filepath.Join(tmp, "good", "anna", "docs")}}, peer.Usage, "shared folder"},
-		{"a peerd mount", on, o, peer.Conflict, "already"},
+		{"a peerd mount", on, o, peer.Usage, "already"},
+		{"a peerd mount, by a link", filepath.Join(tmp, "to-mount"), o, peer.Usage, "already"},
 		{"in a peerd mount", filepath.Join(on, "anna", "docs"), o, peer.Usage, "peerd mount"},
 		{"new in a peerd mount", filepath.Join(on, "anna", "docs", "new"), o, peer.Usage, "peerd mount"},
 		{"new in what is shared", filepath.Join(tmp, "shared", "sub", "new"), o, peer.Usage, "shared folder"},
@@ -353,7 +355,7 @@ func TestCovered(t *testing.T) {
 		"unmount": func() error { return m.Unmount(t.Context()) },
 		"release": func() error { _, err := mount.Release(dir); return err },
 	} {
-		if err := unmount(); peer.KindOf(err) != peer.Conflict || !strings.Contains(err.Error(), "something else is mounted over it") {
+		if err := unmount(); peer.KindOf(err) != peer.Other || !strings.Contains(err.Error(), "something else is mounted over it") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -10,12 +10,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share/mounted"
 	"github.com/peerd/peerd/share/vfs"
 )
 
@@ -62,19 +61,13 @@ func find(ctx context.Context, fs *vfs.FS, o Options) error {
 // Apart says why a folder must not be mounted on: it lies in one that is shared, or has one in it, so that what is mounted would be
 // offered on. A folder may be missing.
 func Apart(dir string, shared []string) error {
-	if parent, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
-		dir = filepath.Join(parent, filepath.Base(dir))
-	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
-	}
+	dir = mounted.Resolve(dir)
 	for _, s := range shared {
 		why := ""
-		real, err := filepath.EvalSymlinks(s)
 		switch {
-		case err == nil && within(dir, real):
+		case mounted.Within(dir, mounted.Resolve(s)):
 			why = "it lies in the shared folder " + peer.Quote(s)
-		case within(s, dir): // which is not there now, but may be in what is mounted
+		case mounted.Within(s, dir): // which is not there now, but may be in what is mounted
 			why = "the shared folder " + peer.Quote(s) + " lies in it"
 		default:
 			continue
@@ -83,12 +76,6 @@ func Apart(dir string, shared []string) error {
 			Hint: "what is mounted there would be offered on; mount outside of it"}
 	}
 	return nil
-}
-
-// within reports whether a path is a folder or lies below it.
-func within(path, dir string) bool {
-	rest, ok := strings.CutPrefix(path, dir)
-	return ok && (rest == "" || os.IsPathSeparator(rest[0]) || strings.HasSuffix(dir, string(filepath.Separator)))
 }
 
 // unavailable says why nothing can be mounted, and what to do.

@@ -8,55 +8,53 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share/mounted"
 )
-
-// source is what the system shows where a disk would have its device.
-const source = "peerd"
 
 // aliveWithin is how long a mount may take to say that it lives.
 const aliveWithin = 5 * time.Second
 
-// mounted is a mount, if it is ours perhaps of a daemon that is dead.
-type mounted struct {
-	dir  string
-	dev  string // what tells it from all others
-	ours bool
-	uid  string // of whom one of ours is; "" if nobody says
-}
-
 // On gives the peerd mount that a path lies in, or "".
-func On(path string) string {
-	on := ""
-	for _, m := range ours() {
-		if within(path, m.dir) && len(m.dir) > len(on) {
-			on = m.dir
-		}
-	}
-	return on
-}
+func On(path string) string { return mounted.On(path) }
 
 // Mounts are the folders of this computer that peerd mounts are on, whoever mounted them.
 func Mounts() (dirs []string) {
-	for _, m := range ours() {
-		dirs = append(dirs, m.dir)
+	for _, m := range mounted.Ours() {
+		dirs = append(dirs, m.Dir)
 	}
 	return dirs
 }
 
-// Clean takes away what daemons of this user left mounted when they died, all over this computer, and gives the folders.
+// Clean takes away what daemons of this user left mounted when they died, all over this computer, and gives the folders. One that
+// does not answer keeps the others from nothing.
 func Clean() (dirs []string) {
-	for _, m := range ours() {
-		if mine(m) && life(m.dir) == dead && detach(m.dir, true) == nil {
-			dirs = append(dirs, m.dir)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	asked := make(map[string]bool)
+	for _, m := range mounted.Ours() {
+		if asked[m.Dir] {
+			continue
 		}
+		asked[m.Dir] = true
+		all.Go(func() {
+			for on, ok := mounted.Top(m.Dir); ok && on.Ours && mine(on) && life(m.Dir) == dead && cut(on, dead) == nil; on, ok = mounted.Top(m.Dir) {
+				mu.Lock()
+				dirs = append(dirs, m.Dir)
+				mu.Unlock()
+			}
+		})
 	}
-	return dirs
+	all.Wait()
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
 }
 
 // prepare gives the folder to mount on, absolute and without links, and whether it was made for that; or says why there can't be a
@@ -69,6 +67,13 @@ func prepare(dir string, o Options) (at string, made bool, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return usage(err, "")
 	}
+	at = mounted.Resolve(dir) // in what is mounted nobody looks before it is known to answer
+	if err := takeAway(at); err != nil {
+		return "", false, err
+	}
+	if on := mounted.On(at); on != "" {
+		return usage(errors.New("it lies in the peerd mount "+peer.Quote(on)), "mount outside of it")
+	}
 	noFolder := errors.New("what it would lie in is no folder")
 	parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
 	switch {
@@ -78,9 +83,6 @@ func prepare(dir string, o Options) (at string, made bool, err error) {
 		return usage(err, above)
 	}
 	dir = filepath.Join(parent, filepath.Base(dir))
-	if err := takeAway(dir); err != nil {
-		return "", false, err
-	}
 	real, err := filepath.EvalSymlinks(dir)
 	missing := errors.Is(err, fs.ErrNotExist)
 	switch _, e := os.Lstat(dir); {
@@ -92,9 +94,6 @@ func prepare(dir string, o Options) (at string, made bool, err error) {
 		return usage(err, "mount elsewhere")
 	case !missing:
 		dir = real
-	}
-	if on := On(dir); on != "" {
-		return usage(errors.New("it lies in the peerd mount "+peer.Quote(on)), "mount outside of it")
 	}
 	if err := Apart(dir, o.Shared); err != nil {
 		return "", false, err
@@ -124,62 +123,81 @@ func prepare(dir string, o Options) (at string, made bool, err error) {
 	return dir, false, nil
 }
 
-// takeAway unmounts what a dead daemon left mounted on a folder.
+// takeAway unmounts what a dead daemon left mounted on a folder. What is mounted over that is not ours to take.
 func takeAway(dir string) error {
-	for _, m := range ours() {
-		if m.dir != dir {
-			continue
+	for {
+		on, ok := mounted.Top(dir)
+		if !ok || !on.Ours {
+			return nil
+		}
+		fail := func(kind peer.Kind, err error, hint string) error {
+			return &peer.Error{Op: "mount on", Path: dir, Kind: kind, Err: err, Hint: hint}
+		}
+		if !mine(on) {
+			return fail(peer.Usage, errors.New("another user's peerd mount is there"), "mount elsewhere")
 		}
 		how := life(dir)
 		if how == alive {
-			return &peer.Error{Op: "mount on", Path: dir, Kind: peer.Conflict, Err: errors.New("a peerd mount is there already"),
-				Hint: `run "peerd umount ` + dir + `" first`}
+			return fail(peer.Usage, errors.New("something is mounted there already"), `run "peerd umount `+dir+`" first`)
 		}
-		if err := cut(m, how); err != nil {
-			return &peer.Error{Op: "mount on", Path: dir, Kind: peer.Other, Err: err, Hint: "a dead mount is there, which must be taken away first"}
+		if err := cut(on, how); err != nil {
+			return fail(peer.Other, err, "a dead mount is there, which must be taken away first")
 		}
 	}
-	return nil
 }
 
 // cut unmounts what may be in use. One that does not answer is cut off first: its threads may be caught in the system, which then
 // waits for it for ever.
-func cut(m mounted, how state) error {
-	if how == silent {
-		abort(m.dev)
+func cut(m mounted.Mount, how state) error {
+	if on, ok := mounted.Top(m.Dir); !ok || on.Dev != m.Dev {
+		return covered(m.Dir)
 	}
-	return detach(m.dir, true)
+	if how == silent {
+		abort(m.Dev)
+	}
+	return detach(m.Dir, true)
 }
 
-// Release takes a peerd mount of this user away that no [Mount] of this daemon is for, and reports whether there was one on dir.
+// Release takes a peerd mount of this user away that no [Mount] of this daemon is for, and reports whether there was one on dir. Of
+// several it is the one on top.
 func Release(dir string) (bool, error) {
-	if real, err := filepath.EvalSymlinks(dir); err == nil { // else it is dead, and its own name has to do
-		dir = real
-	}
+	dir = mounted.Resolve(dir)
 	fail := func(kind peer.Kind, err error, hint string) (bool, error) {
 		return true, &peer.Error{Op: "umount", Path: dir, Kind: kind, Err: err, Hint: hint}
 	}
-	for _, m := range ours() {
-		if m.dir != dir {
-			continue
-		}
-		if !mine(m) {
-			return fail(peer.Denied, errors.New("it is another user's"), "")
-		}
-		if on, ok := top(dir); ok && on.dev != m.dev {
+	if !slices.Contains(Mounts(), dir) {
+		return false, nil
+	}
+	on, ok := mounted.Top(dir)
+	switch {
+	case !ok || !on.Ours:
+		return true, covered(dir)
+	case !mine(on):
+		return fail(peer.Denied, errors.New("it is another user's"), "")
+	}
+	how := life(dir)
+	for end := time.Now().Add(busyFor); how == alive && time.Now().Before(end); time.Sleep(busyEvery) {
+		if now, ok := mounted.Top(dir); !ok {
+			return true, nil
+		} else if now.Dev != on.Dev {
 			return true, covered(dir)
 		}
-		if err := cut(m, life(dir)); err != nil {
-			return fail(peer.Other, err, "")
+		if detach(dir, false) == nil {
+			return true, nil
 		}
-		return true, nil
 	}
-	return false, nil
+	if err := cut(on, how); err != nil {
+		if e, ok := errors.AsType[*peer.Error](err); ok {
+			return true, e
+		}
+		return fail(peer.Other, err, "")
+	}
+	return true, nil
 }
 
 // covered is the error of what can't be unmounted, since the system would take away something else.
 func covered(dir string) error {
-	return &peer.Error{Op: "umount", Path: dir, Kind: peer.Conflict, Err: errors.New("something else is mounted over it"),
+	return &peer.Error{Op: "umount", Path: dir, Kind: peer.Other, Err: errors.New("something else is mounted over it"),
 		Hint: `take that away first, as by "umount ` + dir + `"`}
 }
 

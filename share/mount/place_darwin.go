@@ -1,12 +1,13 @@
 package mount
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"github.com/peerd/peerd/share/mounted"
 )
 
 // macFUSE is the system that mounts, where it is installed.
@@ -35,40 +36,4 @@ func abort(string) {}
 
 func readAhead(string) {}
 
-func mine(m mounted) bool { return m.uid == strconv.Itoa(os.Geteuid()) }
-
-// ours are the mounts that the system knows.
-func ours() (ms []mounted) {
-	n, err := unix.Getfsstat(nil, unix.MNT_NOWAIT)
-	if err != nil {
-		return nil
-	}
-	all := make([]unix.Statfs_t, n)
-	if n, err = unix.Getfsstat(all, unix.MNT_NOWAIT); err != nil {
-		return nil
-	}
-	for _, s := range all[:min(n, len(all))] {
-		if m := told(s); m.ours {
-			ms = append(ms, m)
-		}
-	}
-	return ms
-}
-
-// top is what is mounted on a folder, over all else that is: what is taken away first.
-func top(dir string) (mounted, bool) {
-	var s unix.Statfs_t
-	if unix.Statfs(dir, &s) != nil {
-		return mounted{}, false
-	}
-	m := told(s)
-	return m, m.dir == dir
-}
-
-// told is a mount as the system tells of it.
-func told(s unix.Statfs_t) mounted {
-	return mounted{
-		dir: unix.ByteSliceToString(s.Mntonname[:]), dev: fmt.Sprint(s.Fsid.Val), uid: strconv.Itoa(int(s.Owner)),
-		ours: unix.ByteSliceToString(s.Mntfromname[:]) == source,
-	}
-}
+func mine(m mounted.Mount) bool { return m.UID == strconv.Itoa(os.Geteuid()) }

@@ -1,18 +1,17 @@
 package mount
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"github.com/peerd/peerd/share/mounted"
 )
 
 // device is where the kernel and its file systems outside of it meet.
@@ -83,66 +82,4 @@ func readAhead(dev string) {
 }
 
 // mine reports whether a mount is of the user that this program runs as.
-func mine(m mounted) bool { return m.uid == strconv.Itoa(os.Geteuid()) }
-
-// ours are the mounts that the system knows.
-func ours() []mounted {
-	return slices.DeleteFunc(known(), func(m mounted) bool { return !m.ours })
-}
-
-// top is what is mounted on a folder, over all else that is: what is taken away first.
-func top(dir string) (on mounted, ok bool) {
-	for _, m := range known() { // those that lie on others come after them
-		if m.dir == dir {
-			on, ok = m, true
-		}
-	}
-	return on, ok
-}
-
-// known are all mounts that the system tells of.
-func known() []mounted {
-	b, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil
-	}
-	return parse(b)
-}
-
-// parse reads mountinfo(5) in proc.
-func parse(info []byte) (ms []mounted) {
-	for s := bufio.NewScanner(bytes.NewReader(info)); s.Scan(); {
-		mount, system, ok := strings.Cut(s.Text(), " - ")
-		m, fs := strings.Fields(mount), strings.Fields(system)
-		if !ok || len(m) < 6 {
-			continue
-		}
-		one := mounted{dir: unescape(m[4]), dev: m[2]}
-		if len(fs) >= 3 && fs[0] == "fuse."+source && fs[1] == source {
-			one.ours = true
-			for option := range strings.SplitSeq(fs[2], ",") {
-				if uid, ok := strings.CutPrefix(option, "user_id="); ok {
-					one.uid = uid
-				}
-			}
-		}
-		ms = append(ms, one)
-	}
-	return ms
-}
-
-// unescape reads a path in which the kernel wrote blanks and the like as \OOO.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+4 <= len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
+func mine(m mounted.Mount) bool { return m.UID == strconv.Itoa(os.Geteuid()) }
