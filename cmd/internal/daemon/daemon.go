@@ -33,6 +33,7 @@ import (
 	"github.com/peerd/peerd/peer/host"
 	"github.com/peerd/peerd/peer/identity"
 	"github.com/peerd/peerd/share/mount"
+	"github.com/peerd/peerd/share/mounted"
 	"github.com/peerd/peerd/share/offer"
 	"github.com/peerd/peerd/share/registry"
 	"github.com/peerd/peerd/share/remote"
@@ -127,6 +128,9 @@ func run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Re
 		return err
 	}
 	defer socket.Close()
+	if dirs := mount.Clean(); len(dirs) > 0 { // before the shares are opened, which keep away from what is mounted
+		log.Info("what a peerd that died had mounted is taken away", "dirs", dirs)
+	}
 	if err := d.openState(); err != nil {
 		return err
 	}
@@ -237,8 +241,8 @@ func (d *daemon) openState() error {
 	}
 	for _, s := range d.cfg.Shares {
 		dir := s.Dir
-		if real, err := filepath.EvalSymlinks(dir); err == nil { // what is not there is told of by the registry
-			dir = real
+		if filepath.IsAbs(dir) { // what is not there is told of by the registry
+			dir = mounted.Resolve(dir)
 		}
 		if _, err := d.offers.AddForRun(self, s.Name, dir); err != nil {
 			return err

@@ -101,9 +101,6 @@ func (f *Faces) Close() {
 // Run has the tree work, and mounts what persists, until ctx ends. Then it takes all mounts away, and waits a while until what was
 // saved is at its owners.
 func (f *Faces) Run(ctx context.Context) {
-	if dirs := mount.Clean(); len(dirs) > 0 {
-		f.log.Info("what a peerd that died had mounted is taken away", "dirs", dirs)
-	}
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
