@@ -1,6 +1,7 @@
 package mount_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/share"
+	"github.com/peerd/peerd/share/local/tree"
 	"github.com/peerd/peerd/share/mount"
 	"github.com/peerd/peerd/share/vfs/vfstest"
 )
@@ -301,5 +304,53 @@ func TestSystemRefuses(t *testing.T) {
 	}
 	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
 		t.Errorf("the folder is still there: %v", err)
+	}
+}
+
+// TestNotServed: what is mounted is not given away by a share, be it of the folder on which a disk is gone, or of one in it; and the share is
+// back when the mount is gone.
+func TestNotServed(t *testing.T) {
+	needs(t)
+	dir := filepath.Join(t.TempDir(), "disk")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m, err := mount.New(t.Context(), vfstest.Running(t, world()), dir, mount.Options{Root: []string{"anna"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trees := func(sub string) []tree.Tree {
+		at := filepath.Join(dir, sub)
+		return []tree.Tree{tree.New(at, sub == ""), tree.Root{Path: at, Mount: sub == ""}}
+	}
+	for sub, file := range map[string]string{"": "docs/a.txt", "docs": "a.txt"} {
+		for _, tr := range trees(sub) {
+			_, serr := tr.Stat(share.Path{})
+			at, err := share.SplitPath(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, ferr := tr.Open(at)
+			d, derr := tr.Dir(share.Path{})
+			for what, err := range map[string]error{"stat": serr, "open": ferr, "list": derr} {
+				if !errors.Is(err, tree.ErrAway) {
+					t.Errorf("%T of %q: %s: %v", tr, sub, what, err)
+				}
+			}
+			if ferr == nil {
+				_ = f.Close()
+			}
+			if derr == nil {
+				d.Close()
+			}
+		}
+	}
+	if err := m.Unmount(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, tr := range []tree.Tree{tree.New(dir, false), tree.Root{Path: dir}} {
+		if _, err := tr.Stat(share.Path{}); err != nil {
+			t.Errorf("%T without the mount: %v", tr, err)
+		}
 	}
 }

@@ -134,6 +134,9 @@ func (r *Registry) load(it item) error {
 	if err := r.checkPlace(it.Dir); err != nil {
 		return err
 	}
+	if on := mounted.On(it.Dir); on != "" {
+		r.opt.Log.Warn("registry: a share is away while other computers' shares are mounted in its place", "share", it.Name, "mounted", on)
+	}
 	if _, err := r.item(it.ID); err == nil {
 		return fmt.Errorf("two shares have the ID %s", it.ID)
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/peerd/peerd/share/mounted"
 )
 
 // MaxNames is how many names of one folder are kept in memory to sort them. A folder with more can't be listed.
@@ -14,6 +16,7 @@ const MaxNames = 2_000_000
 // What is said of what is not opened.
 var (
 	ErrAway    = errors.New("the folder that it offers is not there")
+	errShown   = errors.New("what other computers share is mounted there, which is not theirs whom this share lets in")
 	ErrLink    = errors.New("a symbolic link, which is not shared")
 	ErrMount   = errors.New("another file system is mounted there, which is not shared")
 	ErrSpecial = errors.New("neither a file nor a folder, so it is not shared")
@@ -32,4 +35,13 @@ func Away(why error) error {
 		return ErrAway
 	}
 	return fmt.Errorf("%w (%w)", ErrAway, why)
+}
+
+// shown says that a folder lies in a peerd mount: the logins of this computer would be open to all whom the share lets in. It is asked
+// before the folder is opened, since a mount need not answer, and again after, since it may have come meanwhile.
+func shown(dir string) error {
+	if mounted.On(dir) != "" {
+		return Away(errShown)
+	}
+	return nil
 }

@@ -29,9 +29,16 @@ type Kernel struct {
 
 // Folder opens the folder itself. Each operation does, see the package comment.
 func (t Kernel) Folder() (int, error) {
+	if err := shown(t.Path); err != nil {
+		return -1, err
+	}
 	fd, err := Openat2(unix.AT_FDCWD, t.Path, unix.O_PATH|unix.O_DIRECTORY, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
 	if err != nil {
 		return -1, Away(err)
+	}
+	if err := shown(t.Path); err != nil {
+		unix.Close(fd)
+		return -1, err
 	}
 	if !t.Mount {
 		return fd, nil

@@ -25,6 +25,9 @@ type Root struct {
 
 // Folder opens the folder itself.
 func (t Root) Folder() (*os.Root, error) {
+	if err := shown(t.Path); err != nil {
+		return nil, err
+	}
 	for dir := t.Path; ; dir = filepath.Dir(dir) {
 		info, err := os.Lstat(dir)
 		switch {
@@ -40,6 +43,10 @@ func (t Root) Folder() (*os.Root, error) {
 	r, err := os.OpenRoot(t.Path)
 	if err != nil {
 		return nil, Away(err)
+	}
+	if err := shown(t.Path); err != nil {
+		r.Close()
+		return nil, err
 	}
 	if t.Mount {
 		here, herr := r.Stat(".")
