@@ -187,8 +187,9 @@ func TestNotOurs(t *testing.T) {
 	}
 }
 
-// TestMovedOver: what was mounted before and moved over a mount of ours lies on top of it, whatever the system tells first.
-func TestMovedOver(t *testing.T) {
+// movable gives a folder in which mounts can be moved.
+func movable(t *testing.T) string {
+	t.Helper()
 	needs(t)
 	if os.Geteuid() != 0 {
 		t.Skip("only root can move mounts")
@@ -197,6 +198,33 @@ func TestMovedOver(t *testing.T) {
 	run(t, exec.Command("mount", "-t", "tmpfs", "none", top))
 	t.Cleanup(func() { _ = unix.Unmount(top, unix.MNT_DETACH) })
 	run(t, exec.Command("mount", "--make-private", top)) // else nothing in it can be moved
+	return top
+}
+
+// TestMoved: a mount that somebody moved is not said to be away, and is released where it is.
+func TestMoved(t *testing.T) {
+	top := movable(t)
+	dir, to := filepath.Join(top, "mnt"), filepath.Join(top, "to")
+	if err := os.Mkdir(to, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m, err := mount.New(t.Context(), vfstest.Running(t, world()), dir, mount.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, exec.Command("mount", "--move", dir, to))
+	if err := m.Unmount(t.Context()); err == nil || !strings.Contains(err.Error(), "moved to "+peer.Quote(to)) {
+		t.Errorf("%v, want that it was moved", err)
+	}
+	if was, err := mount.Release(to); !was || err != nil {
+		t.Errorf("%v, %v", was, err)
+	}
+	m.Wait()
+}
+
+// TestMovedOver: what was mounted before and moved over a mount of ours lies on top of it, whatever the system tells first.
+func TestMovedOver(t *testing.T) {
+	top := movable(t)
 	from, dir := filepath.Join(top, "from"), filepath.Join(top, "mnt")
 	if err := os.Mkdir(from, 0o755); err != nil {
 		t.Fatal(err)
