@@ -2,9 +2,11 @@ package registry
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,7 +69,8 @@ func TestSilentMount(t *testing.T) {
 	}
 	must(t, os.Symlink(at("stuck/mnt"), at("link")))
 	var mounts []string
-	dir, opt := state(t), Options{Home: "/nobody's home", Mounts: func() []string { return mounts }}
+	var said strings.Builder
+	dir, opt := state(t), Options{Home: "/nobody's home", Mounts: func() []string { return mounts }, Log: slog.New(slog.NewTextHandler(&said, nil))}
 	r, err := Open(dir, opt)
 	must(t, err)
 	before, in := add(t, r, Share{Name: "before", Dir: at("docs")}), add(t, r, Share{Name: "in", Dir: at("stuck/mnt")})
@@ -99,6 +102,9 @@ func TestSilentMount(t *testing.T) {
 			t.Error(err)
 		} else if s, err := again.Get("in"); err != nil || s.Dir != in.Dir {
 			t.Errorf("%+v, %v", s, err)
+		}
+		if !strings.Contains(said.String(), "mounted="+mounts[0]) {
+			t.Errorf("of the share that is hidden it says %q", said.String())
 		}
 	}()
 	select {
