@@ -14,15 +14,13 @@ import (
 	"github.com/peerd/peerd/peer/wire"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/grant"
+	"github.com/peerd/peerd/share/remote/given"
 	"github.com/peerd/peerd/share/remote/line"
 	"github.com/peerd/peerd/share/remote/ticket"
 	"github.com/peerd/peerd/share/serve"
 	"github.com/peerd/peerd/share/serve/edit"
 	"github.com/peerd/peerd/share/sharepb"
 )
-
-// maxHeld is how many shares there are grants kept for: others choose the names of theirs.
-const maxHeld = 4096
 
 // timeout is for everything that is a few messages to a peer and back.
 const timeout = 15 * time.Second
@@ -48,43 +46,17 @@ type Client struct {
 
 	looks, walks, changes *line.Lines
 
-	argon sync.Mutex // one password at a time: each takes 64 MiB
-
-	mu     sync.Mutex
-	grants map[key]*held
-	rights map[key]Access // that owners gave last, of those in grants
-}
-
-// key names a share as its user does.
-type key struct {
-	peer peer.ID
-	fold string
-}
-
-// held is what opens one share.
-type held struct {
-	mu     sync.Mutex // held while a grant is being fetched, so that it is fetched once
-	access Access
-	sealed []byte
-	fresh  time.Time // until when the grant is used; before its end, so that it lasts while it is on its way
-	over   time.Time // its end, until which it is used while the owner is away: it opens other sources
+	argon  sync.Mutex // one password at a time: each takes 64 MiB
+	grants *given.Grants
 }
 
 // Access is a right that this peer holds in a share.
-type Access struct {
-	Peer  peer.ID
-	Share share.ID
-	Name  string // as the user wrote it
-	Right share.Right
-	Login share.Right // what the password was for, which is more than Right while the owner suspends this peer; else none
-	By    string      // "open", "device" or "password"
-	Until time.Time   // when the password will be asked for again; zero when it never is
-}
+type Access = given.Access
 
 // NewClient makes a Client of the peer self, which keeps what logins give in tickets.
 func NewClient(opener peer.Opener, self peer.ID, tickets *ticket.Store, now func() time.Time) *Client {
 	return &Client{
-		opener: opener, self: self, tickets: tickets, now: now, grants: make(map[key]*held), rights: make(map[key]Access),
+		opener: opener, self: self, tickets: tickets, now: now, grants: given.New(),
 		looks: line.New(opener, serve.MetaProtocol, maxLooks, lineIdle), walks: line.New(opener, serve.MetaProtocol, maxWalks, lineIdle),
 		changes: line.New(opener, edit.Protocol, maxChanges, lineIdle),
 	}
@@ -168,19 +140,21 @@ func (c *Client) Login(ctx context.Context, id peer.ID, name string, password au
 	if err != nil {
 		return Access{}, err
 	}
-	h := c.held(id, name)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if err := c.accept(h, access, result.Grant); err != nil {
+	h := new(given.Grant)
+	if err := c.accept(h, access, result.Grant, 0); err != nil {
 		return Access{}, err
 	}
 	t, err := grant.OpenTicket(result.Ticket, id)
-	if err != nil || t.Holder != c.self || t.Share != access.Share || t.Right != h.access.Right {
+	if err != nil || t.Holder != c.self || t.Share != access.Share || t.Right != h.Access.Right {
 		return Access{}, &peer.Error{Op: "login", Kind: peer.Integrity, Err: errors.New("the ticket is not for us")}
 	}
-	h.access.Until, h.access.Login = t.Expires, t.Right
+	h.Access.Until, h.Access.Login = t.Expires, t.Right
+	access = h.Access
 	err = c.tickets.Put(ticket.Ticket{Peer: id, Name: name, Share: t.Share, Right: t.Right, Until: t.Expires, Sealed: result.Ticket})
-	return h.access, err
+	c.grants.Of(id, name)
+	c.grants.Tell(h, access, c.grants.Turn()) // what was asked before the ticket was there knows nothing of it
+	c.grants.Keep(id, name, h)
+	return access, err
 }
 
 // exchangeKeys runs KE1 and KE2 and gives KE3.
@@ -213,38 +187,11 @@ func (c *Client) Logout(id peer.ID, name string) (bool, error) {
 }
 
 // Forget drops the grants that are held, so that the next use asks the owner anew.
-func (c *Client) Forget(id peer.ID, name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.grants, key{id, share.FoldKey(name)})
-	delete(c.rights, key{id, share.FoldKey(name)})
-}
+func (c *Client) Forget(id peer.ID, name string) { c.grants.Forget(id, name, c.grants.Turn()) }
 
 // Held is the right that the owner of a share gave last, if it was not forgotten since. It asks nobody and waits for nobody.
 func (c *Client) Held(id peer.ID, name string) (Access, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	a, ok := c.rights[key{id, share.FoldKey(name)}]
-	return a, ok
-}
-
-func (c *Client) held(id peer.ID, name string) *held {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k := key{id, share.FoldKey(name)}
-	h := c.grants[k]
-	if h == nil {
-		for old := range c.grants {
-			if len(c.grants) < maxHeld {
-				break
-			}
-			delete(c.grants, old) // any: it can be had again
-			delete(c.rights, old)
-		}
-		h = new(held)
-		c.grants[k] = h
-	}
-	return h
+	return c.grants.Told(id, name)
 }
 
 // Access gives the right that this peer has in a share: by what a login gave, else by what is allowed to it or open to all. An error of
@@ -254,22 +201,21 @@ func (c *Client) Access(ctx context.Context, id peer.ID, name string) (Access, e
 	if err != nil {
 		return Access{}, err
 	}
-	defer h.mu.Unlock()
-	return h.access, nil
+	defer h.Mu.Unlock()
+	return h.Access, nil
 }
 
 // Ask is [Client.Access] by the owner's word of now: what is held is not believed, since the owner may have changed its mind.
+// Others use it until the answer is here.
 func (c *Client) Ask(ctx context.Context, id peer.ID, name string) (Access, error) {
-	old, h := c.held(id, name), new(held)
+	c.grants.Of(id, name) // which is not there any more if it is forgotten meanwhile
+	h := new(given.Grant)
 	if err := c.renew(ctx, h, id, name); err != nil {
 		return Access{}, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if k := (key{id, share.FoldKey(name)}); c.grants[k] == old { // else it was forgotten meanwhile, or given anew
-		c.grants[k], c.rights[k] = h, h.access
-	}
-	return h.access, nil
+	a := h.Access
+	c.grants.Keep(id, name, h)
+	return a, nil
 }
 
 // Grant gives a sealed grant for the share that is good for a while.
@@ -278,54 +224,58 @@ func (c *Client) Grant(ctx context.Context, id peer.ID, name string) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	defer h.mu.Unlock()
-	return h.sealed, nil
+	defer h.Mu.Unlock()
+	return h.Sealed, nil
 }
 
 // enter gives the held share, locked, with a fresh grant.
-func (c *Client) enter(ctx context.Context, id peer.ID, name string) (*held, error) {
-	h := c.held(id, name)
-	h.mu.Lock()
-	if c.now().Before(h.fresh) {
+func (c *Client) enter(ctx context.Context, id peer.ID, name string) (*given.Grant, error) {
+	h := c.grants.Of(id, name)
+	h.Mu.Lock()
+	if c.now().Before(h.Fresh) {
 		return h, nil
 	}
 	if err := c.renew(ctx, h, id, name); err != nil {
-		if now := c.now(); peer.KindOf(err) == peer.Unreachable && now.Before(h.over) {
-			if h.fresh = now.Add(awayPause); h.over.Before(h.fresh) {
-				h.fresh = h.over
+		if now := c.now(); peer.KindOf(err) == peer.Unreachable && now.Before(h.Over) {
+			if h.Fresh = now.Add(awayPause); h.Over.Before(h.Fresh) {
+				h.Fresh = h.Over
 			}
 			return h, nil
 		}
-		h.mu.Unlock()
+		h.Mu.Unlock()
 		return nil, err
 	}
 	return h, nil
 }
 
-func (c *Client) renew(ctx context.Context, h *held, id peer.ID, name string) error {
+func (c *Client) renew(ctx context.Context, h *given.Grant, id peer.ID, name string) error {
+	turn := c.grants.Turn()
 	if t, ok := c.tickets.Get(id, name); ok {
 		hello := &sharepb.AuthHello{Share: name, How: &sharepb.AuthHello_Ticket{Ticket: t.Sealed}}
 		sealed, err := c.ask(ctx, id, hello)
 		if err == nil {
-			return c.accept(h, Access{Peer: id, Share: t.Share, Name: name, By: "password", Login: t.Right, Until: t.Until}, sealed)
+			return c.accept(h, Access{Peer: id, Share: t.Share, Name: name, By: "password", Login: t.Right, Until: t.Until}, sealed, turn)
 		}
 		if peer.KindOf(err) != peer.Denied {
 			return err
 		}
 		// The password was changed, or the ticket is over: it will never be of use again.
-		if _, err := c.tickets.Remove(id, name); err != nil {
+		switch was, err := c.tickets.Drop(t); {
+		case err != nil:
 			return err
+		case !was: // there is another one by now
+			return c.renew(ctx, h, id, name)
 		}
 	}
 	hello := &sharepb.AuthHello{Share: name, How: &sharepb.AuthHello_Open{Open: true}}
 	sealed, err := c.ask(ctx, id, hello)
 	if peer.KindOf(err) == peer.Denied {
-		c.Forget(id, name)
+		c.grants.Forget(id, name, turn)
 	}
 	if err != nil {
 		return err
 	}
-	return c.accept(h, Access{Peer: id, Name: name, By: "open"}, sealed)
+	return c.accept(h, Access{Peer: id, Name: name, By: "open"}, sealed, turn)
 }
 
 // ask runs a login that is one message and its answer.
@@ -342,8 +292,8 @@ func (c *Client) ask(ctx context.Context, id peer.ID, hello *sharepb.AuthHello) 
 	return result.GetGrant(), err
 }
 
-// accept takes a grant that is really the owner's and really ours.
-func (c *Client) accept(h *held, a Access, sealed []byte) error {
+// accept takes a grant that is really the owner's and really ours, and was asked for in a turn.
+func (c *Client) accept(h *given.Grant, a Access, sealed []byte, turn given.Turn) error {
 	g, err := grant.Open(sealed, a.Peer)
 	if err == nil && (g.Holder != c.self || (a.Share != share.ID{} && g.Share != a.Share)) {
 		err = errors.New("it is not for us")
@@ -357,12 +307,8 @@ func (c *Client) accept(h *held, a Access, sealed []byte) error {
 	}
 	// By our own clock, whatever the owner's says: its grant lives as long as it says from now on.
 	life := g.Expires.Sub(g.NotBefore)
-	h.access, h.sealed, h.fresh, h.over = a, sealed, c.now().Add(life*3/4), c.now().Add(life)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if k := (key{a.Peer, share.FoldKey(a.Name)}); c.grants[k] == h { // else it was forgotten meanwhile
-		c.rights[k] = a
-	}
+	h.Access, h.Sealed, h.Fresh, h.Over = a, sealed, c.now().Add(life*3/4), c.now().Add(life)
+	c.grants.Tell(h, a, turn)
 	return nil
 }
 

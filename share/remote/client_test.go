@@ -178,7 +178,6 @@ func TestGrantIsRenewed(t *testing.T) {
 	}
 }
 
-// TestAsk: a right that the owner took back is known at once to who asks for it, and not to who uses a grant.
 // TestHeld: what an owner gave last is known without asking, until it is forgotten.
 func TestHeld(t *testing.T) {
 	w := servetest.New(t)
@@ -211,6 +210,7 @@ func TestHeld(t *testing.T) {
 	held(share.None)
 }
 
+// TestAsk: a right that the owner took back is known at once to who asks for it, and not to who uses a grant.
 func TestAsk(t *testing.T) {
 	w := servetest.New(t)
 	w.Offers.Change("docs", func(o *serve.Offer) { o.Open = share.Read })

@@ -2,6 +2,7 @@
 package ticket
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -135,11 +136,20 @@ func (t *Store) Put(s Ticket) error {
 
 // Remove removes the ticket for a share, and reports whether there was one.
 func (t *Store) Remove(id peer.ID, name string) (bool, error) {
+	return t.remove(id, name, func(Ticket) bool { return true })
+}
+
+// Drop removes a ticket, and reports whether it was still there: a login may have put another one in its place.
+func (t *Store) Drop(s Ticket) (bool, error) {
+	return t.remove(s.Peer, s.Name, func(now Ticket) bool { return bytes.Equal(now.Sealed, s.Sealed) })
+}
+
+func (t *Store) remove(id peer.ID, name string, which func(Ticket) bool) (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k := key{id, share.FoldKey(name)}
 	s, ok := t.all[k]
-	if !ok {
+	if !ok || !which(s) {
 		return false, nil
 	}
 	delete(t.all, k)
