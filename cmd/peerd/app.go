@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -169,13 +168,7 @@ func shareArgument(c *cli.Context) (control.Ref, error) {
 
 // localPath is the absolute name of something on this computer.
 func localPath(c *cli.Context, text string) (string, error) {
-	abs, err := filepath.Abs(text)
-	if err != nil { // there is nothing that a relative name is relative to
-		e := usage(c, "the folder that this command runs in is there no more, so %q names nothing", text)
-		e.Hint = "go to another folder, or write the whole path"
-		return "", e
-	}
-	return abs, nil
+	return config.Abs(strings.TrimPrefix(c.Command.HelpName, "peerd "), text)
 }
 
 // daemon is the running peerd.

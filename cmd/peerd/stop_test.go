@@ -191,6 +191,7 @@ func TestNowhere(t *testing.T) {
 	run := program(t, controltest.New())
 	for _, args := range [][]string{
 		{"mount", "//anna/docs", "m"}, {"umount", "m"}, {"share", "add", "d", "--read", "open"}, {"cp", "//anna/docs/plan.txt", "."}, {"cp", "f", "//anna/docs"},
+		{"run", "--share", "d"}, {"run", "--share", "d=name"}, {"--home", "h", "peers"}, {"--home", "h", "run"},
 	} {
 		dir := filepath.Join(t.TempDir(), "gone")
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -200,7 +201,8 @@ func TestNowhere(t *testing.T) {
 		cmd.Args = slices.Concat([]string{"sh", "-c", `cd "$1" && rmdir "$1" && shift && exec "$@"`, "sh", dir}, cmd.Args)
 		cmd.Path = "/bin/sh"
 		out, _ := cmd.CombinedOutput()
-		if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(string(out), "is there no more") {
+		code, says := cmd.ProcessState.ExitCode(), string(out)
+		if code != 2 || !strings.Contains(says, "is there no more") || !strings.Contains(says, "go to another folder") {
 			t.Errorf("%q: status %d, %s", args, code, out)
 		}
 	}

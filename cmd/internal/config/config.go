@@ -275,9 +275,12 @@ func ParseShare(s string) (Share, error) {
 	if i := strings.LastIndexByte(s, '='); i >= 0 && !isDir(s) {
 		dir, name = s[:i], s[i+1:]
 	}
-	abs, err := filepath.Abs(dir)
-	if err != nil || dir == "" {
-		return Share{}, &peer.Error{Op: "share", Path: s, Kind: peer.Usage, Err: err, Hint: "write --share DIR or --share DIR=NAME"}
+	if dir == "" {
+		return Share{}, &peer.Error{Op: "share", Path: s, Kind: peer.Usage, Hint: "write --share DIR or --share DIR=NAME"}
+	}
+	abs, err := Abs("share", dir)
+	if err != nil {
+		return Share{}, err
 	}
 	if !isDir(abs) {
 		return Share{}, &peer.Error{Op: "share", Path: abs, Kind: peer.NotFound, Err: errors.New("there is no such folder")}

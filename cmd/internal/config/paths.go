@@ -27,9 +27,9 @@ type Paths struct {
 // would be too long for a socket, a short one is made of the home's hash.
 func FindPaths(home string, getenv func(string) string) (Paths, error) {
 	if home != "" {
-		abs, err := filepath.Abs(home)
+		abs, err := Abs("find home", home)
 		if err != nil {
-			return Paths{}, &peer.Error{Op: "find home", Path: home, Kind: peer.Usage, Err: err}
+			return Paths{}, err
 		}
 		return Paths{Config: abs, State: abs, Socket: socketPath(filepath.Join(abs, "run"), getenv)}, nil
 	}
@@ -43,6 +43,18 @@ func FindPaths(home string, getenv func(string) string) (Paths, error) {
 	}
 	p.Socket = socketPath(dir, getenv)
 	return p, nil
+}
+
+// Abs is the absolute name of something on this computer, for what op does.
+func Abs(op, name string) (string, error) {
+	abs, err := filepath.Abs(name)
+	if err != nil { // there is nothing that a relative name is relative to
+		return "", &peer.Error{
+			Op: op, Kind: peer.Usage, Err: fmt.Errorf("the folder that this command runs in is there no more, so %q names nothing", name),
+			Hint: "go to another folder, or write the whole path",
+		}
+	}
+	return abs, nil
 }
 
 func userPaths(getenv func(string) string) (Paths, error) {
