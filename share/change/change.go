@@ -73,10 +73,11 @@ type Result struct {
 type Change struct {
 	Verb   string // put, rm, mv, cp, mkdir, touch, restore, undo
 	Path   share.Path
-	To     share.Path  // where it was moved, else the root
-	Before share.Entry // what was at the path, of a move at its target; Kind 0 for nothing
-	After  share.Entry // what is there now; Kind 0 for nothing
-	Kept   VersionID   // the version of Before, or 0
+	To     share.Path       // where it was moved, else the root
+	Before share.Entry      // what was at the path, of a move at its target; Kind 0 for nothing
+	After  share.Entry      // what is there now; Kind 0 for nothing
+	Kept   VersionID        // the version of Before, or 0
+	Moved  transfer.Version // of what was moved, before it was; else zero
 	By     By
 }
 
@@ -104,8 +105,8 @@ type Editor struct {
 	stagers atomic.Int64 // how many use the staging folder
 }
 
-// maxGroup is how many changes are made with the same two syncs.
-const maxGroup = 1000
+// maxGroup is how many changes are made with the same two syncs, and removals how many of a removal: then it is looked whether to go on.
+const maxGroup, removals = 1000, 32
 
 // Open finishes or drops what a crash left half done. It makes no folder: a share that nobody changes stays as it is. While
 // the share's folder is away it fails as [peer.Unreachable].

@@ -82,7 +82,7 @@ func (e *Editor) mkdir(ctx context.Context, verb string, p share.Path, parents b
 
 // Remove makes a version of a file, or removes an empty folder; with recursive a folder and all in it, of which one result tells
 // each. What is not shared (a link, a name that no peer could hold) stays, and so do the folders that it is in. Nothing is done
-// until the results are asked for, and nothing more than a thousand changes ahead.
+// until the results are asked for, and nothing more than 32 changes ahead.
 func (e *Editor) Remove(ctx context.Context, p share.Path, base Base, recursive bool, by By) iter.Seq[Result] {
 	return func(yield func(Result) bool) {
 		if !recursive {
@@ -109,7 +109,6 @@ func (e *Editor) Remove(ctx context.Context, p share.Path, base Base, recursive 
 }
 
 var errRoot = errors.New("the share itself stays as it is")
-
 var errNoExec = errors.New("its owner lets nobody make files of this share executable")
 
 // look looks at a path, outside of any group.
@@ -239,7 +238,7 @@ func (r *remover) names(p share.Path) ([]string, error) {
 
 func (r *remover) take(p share.Path) bool {
 	r.next = append(r.next, removal{p, Base{Any: true}})
-	return len(r.next) < maxGroup || r.flush()
+	return len(r.next) < removals || r.flush()
 }
 
 // flush removes what was taken.
@@ -299,6 +298,7 @@ func (e *Editor) move(ctx context.Context, verb string, from, to share.Path, bas
 			return nil, err
 		}
 		s := planned(history.Record{Verb: verb, Act: history.Place, Path: to, From: from, By: by, Node: now.Node}, res)
+		s.Moved = now.Version
 		if err := g.planTarget(s, now, toBase); err != nil {
 			return nil, err
 		}
@@ -309,15 +309,14 @@ func (e *Editor) move(ctx context.Context, verb string, from, to share.Path, bas
 
 // planTarget looks at where a step moves something.
 func (g *group) planTarget(s *step, now disk.Status, base Base) error {
-	var there disk.Status
-	found, except := false, ""
+	except := ""
 	if s.Path.Dir() == s.From.Dir() && share.FoldKey(s.Path.Base()) == share.FoldKey(s.From.Base()) {
 		except = s.From.Base() // of the same file, another case
 		f, err := g.folders.Open(s.Path.Dir())
 		if err != nil {
 			return err
 		}
-		if there, err = f.Stat(s.Path.Base()); err == nil && there.Node == now.Node && there.Version == now.Version {
+		if there, err := f.Stat(s.Path.Base()); err == nil && there.Node == now.Node && there.Version == now.Version {
 			s.How = disk.Recase
 			return nil
 		}

@@ -95,7 +95,7 @@ func (g *group) tell() {
 			bytes, count = bytes+s.Before.Size, count+1
 		}
 		if !s.From.IsRoot() {
-			c.Path, c.To = s.From, s.Path
+			c.Path, c.To, c.Moved = s.From, s.Path, s.Moved
 		}
 		if r := s.res; r != nil {
 			r.Entry, r.Before, r.Kept = s.After, s.Before.Version, c.Kept

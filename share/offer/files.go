@@ -175,7 +175,7 @@ func (o *Offers) changed(id share.ID, f *files, c change.Change) {
 	if o.Hooks.Changed != nil {
 		o.Hooks.Changed(s, c)
 	}
-	if c.By.Peer == "" || c.By.Peer == o.Self || c.Verb == "touch" || c.Before.Kind != share.File && c.After.Kind != share.File && c.Verb != "mv" {
+	if c.By.Peer == "" || c.By.Peer == o.Self || c.Before.Kind != share.File && c.After.Kind != share.File && c.Verb != "mv" {
 		return
 	}
 	if !o.tooMuch(s, f, c, now) {
@@ -215,20 +215,22 @@ func (o *Offers) tooMuch(s registry.Share, f *files, c change.Change, now time.T
 	return true
 }
 
-// brakes tells a brake of a change, and reports whether it is too much.
+// brakes tells a brake of a change, and reports whether it is too much. What the peer leaves there is its own from then on.
 func brakes(b *edit.Brake, c change.Change, now time.Time, held int) bool {
-	switch {
-	case c.Verb != "mv" && c.Before.Kind == share.File:
-		return b.Touch(c.Path, now, held)
-	case c.Verb != "mv":
-		b.Made(c.Path, now)
+	if c.Verb == "touch" {
+		if b.Own(c.Before.Version, now) {
+			b.Made(c.After.Version, now)
+		}
 		return false
 	}
-	tooMuch := c.Before.Kind == share.File && b.Touch(c.To, now, held)
-	if b.Moved(c.Path, c.To, now) {
-		return tooMuch
+	tooMuch := c.Before.Kind == share.File && b.Touch(c.Before.Version, now, held)
+	if c.Verb == "mv" {
+		tooMuch = b.Touch(c.Moved, now, held) || tooMuch
 	}
-	return b.Touch(c.Path, now, held) || tooMuch
+	if c.After.Kind == share.File {
+		b.Made(c.After.Version, now)
+	}
+	return tooMuch
 }
 
 // Watched tells how well the shares are watched that are.

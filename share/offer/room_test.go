@@ -127,3 +127,82 @@ func TestTouchesBrakeNobody(t *testing.T) {
 		t.Error("it removed all and goes on")
 	}
 }
+
+// TestBrakeOfAMovedFolder: files that others move to where a peer made and removed its own do not become its own, and those that it
+// made stay so wherever they are moved. It is stopped before much more is gone than it may remove.
+func TestBrakeOfAMovedFolder(t *testing.T) {
+	o := newOffers(t)
+	defer o.Close()
+	dir, who := folder(t), somebody(t)
+	const files = 300
+	if err := os.Mkdir(filepath.Join(dir, "theirs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range files {
+		if err := os.WriteFile(filepath.Join(dir, "theirs", fmt.Sprint(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := add(t, o, registry.Share{Name: "docs", Dir: dir, Slots: registry.Slots{Full: registry.ModeOpen}}, "", "")
+	sh, err := o.Edit(serve.Offer{Info: s.Info()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-sh.Watcher.Ready()
+	path := func(components ...string) share.Path {
+		t.Helper()
+		p, err := share.ParsePath(components)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	suspended := func() bool {
+		t.Helper()
+		s, err := o.Registry.ByID(s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Standing(who).Suspended
+	}
+	anybody, by := change.Base{Any: true}, change.By{Peer: who}
+	works := func(r change.Result) {
+		t.Helper()
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	remove := func(name string) (gone int) {
+		t.Helper()
+		for r := range sh.Editor.Remove(t.Context(), path(name), anybody, true, by) {
+			works(r)
+			if gone++; suspended() {
+				break
+			}
+		}
+		return gone
+	}
+	makes := func(name string) {
+		t.Helper()
+		works(sh.Editor.Mkdir(t.Context(), path(name), false, by))
+		for i := range files {
+			works(sh.Editor.Copy(t.Context(), path("f"), path(name, fmt.Sprint(i)), change.Base{}, by))
+		}
+	}
+	makes("junk")
+	works(sh.Editor.Move(t.Context(), path("junk"), path("moved"), anybody, change.Base{}, by))
+	if gone := remove("moved"); gone != files+1 || suspended() {
+		t.Fatalf("of its own files, moved, it could remove %d", gone)
+	}
+	makes("junk")
+	remove("junk")
+	works(sh.Editor.Move(t.Context(), path("theirs"), path("junk"), anybody, change.Base{}, by))
+	gone := remove("junk")
+	left, err := os.ReadDir(filepath.Join(dir, "junk"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	if !suspended() || len(left) < files-140 {
+		t.Errorf("it removed %d, %d of %d files are left, suspended: %v", gone, len(left), files, suspended())
+	}
+}

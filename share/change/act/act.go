@@ -10,6 +10,7 @@ import (
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/change/disk"
 	"github.com/peerd/peerd/share/change/history"
+	"github.com/peerd/peerd/transfer"
 )
 
 // Step is one change of a group.
@@ -18,6 +19,8 @@ type Step struct {
 	How disk.How // how it is placed if nothing is replaced
 	Set disk.Set // what is touched
 	Err error    // why it was not made
+
+	Moved transfer.Version // of what is moved, before it is
 }
 
 // ErrMoved says that a path changed between the planning and the change: planning again may do.
