@@ -9,6 +9,7 @@
 package registry
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -38,6 +39,8 @@ type Options struct {
 	// Mounts are the folders where this computer shows what others share. None may lie in a share, nor a share in one: what a
 	// login opened here would be open to all whom the share lets in. By default there are none.
 	Mounts func() []string
+	// Secret is what [Registry.Revision] is made with, of this node alone and the same at every start. By default it is random.
+	Secret []byte
 	// Log is told of leftovers that were removed, and of rights that ended. By default nobody is.
 	Log *slog.Logger
 	// Now is the time when a registry is opened or saved; by default [time.Now].
@@ -88,6 +91,10 @@ func Open(dir string, opt Options) (*Registry, error) {
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if len(opt.Secret) == 0 {
+		opt.Secret = make([]byte, 32)
+		rand.Read(opt.Secret) // never fails (crypto/rand)
 	}
 	opt.Own = append(slices.Clone(opt.Own), dir)
 	r := &Registry{files: files{dir}, opt: opt, listeners: map[*func(_, _ *Share)]bool{}, blocking: map[*func(peer.ID, bool)]bool{}}
@@ -336,9 +343,10 @@ func (r *Registry) Secret(id share.ID, slot share.Right) (Secret, error) {
 }
 
 // Revision is another number whenever what other peers may see of the shares is another: names, comments, what is open to all
-// and to each of them; not what is hidden. It is made from just that, so it is the same after a restart.
+// and to each of them; not what is hidden. It is made from just that, so it is the same after a restart, and with
+// the secret, so that nobody can try out who is allowed or denied.
 func (r *Registry) Revision() uint64 {
-	h := sha256.New()
+	h := hmac.New(sha256.New, r.opt.Secret)
 	for _, it := range r.snapshot() {
 		if info := it.Info(); it.Visible() {
 			fmt.Fprintf(h, "%s %q %q %s\n", info.ID, info.Name, info.Comment, info.Open)

@@ -47,7 +47,7 @@ func folder(t testing.TB) string {
 
 func reopen(t testing.TB, dir string) *Registry {
 	t.Helper()
-	r, err := Open(dir, Options{Home: "/nobody's home"})
+	r, err := Open(dir, Options{Home: "/nobody's home", Secret: []byte("of this node")})
 	must(t, err)
 	return r
 }
@@ -357,6 +357,13 @@ func TestRevision(t *testing.T) {
 		seen[rev] = c.what
 		if again := reopen(t, dir).Revision(); again != rev {
 			t.Errorf("%s: after a restart the revision is %x, before it was %x", c.what, again, rev)
+		}
+		for _, secret := range [][]byte{nil, []byte("of another")} { // nobody else finds out by it who is denied
+			other, err := Open(dir, Options{Home: "/nobody's home", Secret: secret})
+			must(t, err)
+			if other.Revision() == rev {
+				t.Errorf("%s: with the secret %q the revision is the same", c.what, secret)
+			}
 		}
 	}
 }

@@ -230,7 +230,11 @@ func (d *daemon) openState() error {
 		return err
 	}
 	own := []string{d.cfg.State, d.cfg.Paths.Config, filepath.Dir(d.cfg.Socket)}
-	reg, err := registry.Open(d.cfg.State, registry.Options{Own: own, Mounts: d.mounts, Log: d.log})
+	secret, err := identity.Secret(d.key, "share list revision")
+	if err != nil {
+		return err
+	}
+	reg, err := registry.Open(d.cfg.State, registry.Options{Own: own, Mounts: d.mounts, Secret: secret, Log: d.log})
 	if err != nil {
 		return err
 	}
