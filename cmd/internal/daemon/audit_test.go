@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/peerd/peerd/peer"
@@ -72,4 +73,36 @@ func TestAuditOfNoSuchEvent(t *testing.T) {
 		return
 	}
 	t.Error("an event that there is not is no error")
+}
+
+// TestAuditOfASeed: who reads a file of a peer that gives it on is in that peer's audit, with the file's owner.
+func TestAuditOfASeed(t *testing.T) {
+	const size = 3 << 20
+	berta := start(t, "berta")
+	berta.offer("docs", map[string]string{"plan": random(size, 1)}, open)
+	anna := start(t, "anna", berta)
+	anna.sees(berta)
+	_, err := anna.copy(control.CopyRequest{Dest: t.TempDir()}, "//berta/docs/plan")
+	works(t, "anna's copy", err)
+	carl := start(t, "carl", berta, anna)
+	carl.sees(berta, anna)
+	last, err := carl.copy(control.CopyRequest{Dest: t.TempDir()}, "//berta/docs/plan")
+	works(t, "carl's copy", err)
+	want := gave(last, anna)
+	if want == 0 {
+		t.Fatal("anna gave nothing")
+	}
+	var found int64
+	until(t, "anna's audit to have it", func() bool {
+		found = 0
+		for r, err := range anna.AuditRecords(t.Context(), control.AuditFilter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Event == "read" && r.Peer == carl.id && r.Share == "docs" && r.Path == "plan" && strings.Contains(r.Why, berta.id) {
+				found += r.Bytes
+			}
+		}
+		return found >= want
+	})
 }

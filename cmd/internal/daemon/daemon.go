@@ -260,6 +260,16 @@ func (d *daemon) openState() error {
 	return err
 }
 
+// shelfName is what a share is called of which files are given on.
+func (d *daemon) shelfName(sh seed.Share) string {
+	for _, k := range d.shelf.Shares() {
+		if k.Share == sh {
+			return k.Name
+		}
+	}
+	return ""
+}
+
 // serve answers what other peers ask.
 func (d *daemon) serve() error {
 	gate, err := shareserve.NewGate(d.key, d.offers, time.Now)
@@ -289,7 +299,7 @@ func (d *daemon) serve() error {
 	d.uploads = shareserve.NewUploads(d.host.ID())
 	o.Auth = shareserve.Either(o.Auth, d.uploads)
 	if d.cfg.Give {
-		o.Auth, o.Topics = shareserve.Either(o.Auth, seeds), seeds
+		o.Auth, o.Topics = shareserve.Either(o.Auth, d.Book.Seeds(seeds, d.shelfName)), seeds
 	}
 	bytes := transferserve.New(o)
 	bytes.Pace(d.upload, rate.NewSlots())
