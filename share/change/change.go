@@ -105,8 +105,10 @@ type Editor struct {
 	stagers atomic.Int64 // how many use the staging folder
 }
 
-// maxGroup is how many changes are made with the same two syncs, and removals how many of a removal: then it is looked whether to go on.
-const maxGroup, removals = 1000, 32
+const (
+	maxGroup   = 1000 // how many changes are made with the same two syncs
+	firstGroup = 128  // of removals in a folder: after them it may be found that they are too many
+)
 
 // Open finishes or drops what a crash left half done. It makes no folder: a share that nobody changes stays as it is. While
 // the share's folder is away it fails as [peer.Unreachable].

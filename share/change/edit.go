@@ -82,7 +82,7 @@ func (e *Editor) mkdir(ctx context.Context, verb string, p share.Path, parents b
 
 // Remove makes a version of a file, or removes an empty folder; with recursive a folder and all in it, of which one result tells
 // each. What is not shared (a link, a name that no peer could hold) stays, and so do the folders that it is in. Nothing is done
-// until the results are asked for, and nothing more than 32 changes ahead.
+// until the results are asked for, and nothing more than 128 changes ahead at first, and a thousand later.
 func (e *Editor) Remove(ctx context.Context, p share.Path, base Base, recursive bool, by By) iter.Seq[Result] {
 	return func(yield func(Result) bool) {
 		if !recursive {
@@ -201,6 +201,7 @@ type remover struct {
 	by    By
 	yield func(Result) bool
 	next  []removal // what is in a folder before the folder
+	done  int
 }
 
 // folder takes a folder and all in it to be removed; false means that nobody wants to know more.
@@ -238,13 +239,13 @@ func (r *remover) names(p share.Path) ([]string, error) {
 
 func (r *remover) take(p share.Path) bool {
 	r.next = append(r.next, removal{p, Base{Any: true}})
-	return len(r.next) < removals || r.flush()
+	return len(r.next) < min(max(firstGroup, 3*r.done), maxGroup) || r.flush() // few syncs, and many looks at first
 }
 
 // flush removes what was taken.
 func (r *remover) flush() bool {
 	results, err := r.e.removeAll(r.ctx, "rm", r.next, r.by)
-	r.next = nil
+	r.next, r.done = nil, r.done+len(r.next)
 	for _, res := range results {
 		if !r.yield(res) {
 			return false

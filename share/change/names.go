@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -19,7 +17,7 @@ import (
 // alias gives the name that a file really has when a disk without regard to case found it by another.
 func (g *group) alias(f disk.Folder, st disk.Status) string {
 	name := st.Name()
-	other := swapCase(name)
+	other := disk.OtherCase(name)
 	if other == name {
 		if other = norm.NFD.String(name); other == name {
 			return ""
@@ -42,15 +40,6 @@ func (g *group) alias(f disk.Folder, st disk.Status) string {
 		}
 	}
 	return found
-}
-
-func swapCase(s string) string {
-	return strings.Map(func(r rune) rune {
-		if u := unicode.ToUpper(r); u != r {
-			return u
-		}
-		return unicode.ToLower(r)
-	}, s)
 }
 
 // free says why a name can't be created, and takes it for this group. except is a name that is going away.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -327,6 +328,43 @@ func TestStatKnowsTheHash(t *testing.T) {
 	for _, n := range []*node{anna, berta} {
 		if got := root(n); got != hex.EncodeToString(sum[:]) {
 			t.Errorf("%q, want %x", got, sum)
+		}
+	}
+}
+
+// TestBrakeStopsInTheMidst: who removes much of a share is stopped while it does so, whatever it made before under the names.
+func TestBrakeStopsInTheMidst(t *testing.T) {
+	const many = 600
+	for _, trick := range []bool{false, true} {
+		berta := start(t, "berta")
+		files := make(map[string]string)
+		for i := range many {
+			files[fmt.Sprintf("D/%03d", i)] = "the owner's"
+		}
+		dir := berta.offer("films", files, full)
+		carl := start(t, "carl", berta)
+		carl.sees(berta)
+		victim := ref(t, "//berta/films/D")
+		if trick {
+			src := t.TempDir()
+			for i := range many {
+				write(t, filepath.Join(src, "F", fmt.Sprintf("%03d", i)), "junk")
+			}
+			_, err := carl.up(control.CopyRequest{Recursive: true}, "//berta/films/F", filepath.Join(src, "F"))
+			works(t, "cp", err)
+			_, err = changes(carl.Remove(t.Context(), []control.Ref{ref(t, "//berta/films/F")}, true))
+			works(t, "rm of what it made itself", err)
+			_, err = changes(carl.Move(t.Context(), control.MoveRequest{Sources: []control.Ref{victim}, Dest: ref(t, "//berta/films/F")}))
+			works(t, "mv", err)
+			victim = ref(t, "//berta/films/F")
+		}
+		_, err := changes(carl.Remove(t.Context(), []control.Ref{victim}, true))
+		wants(t, "rm of what is the owner's", err, peer.Denied)
+		left, _ := filepath.Glob(filepath.Join(dir, "*", "*"))
+		shares, err := berta.ShareList(t.Context())
+		works(t, "share ls", err)
+		if len(shares[0].Suspended) != 1 || len(left) < many/3 {
+			t.Errorf("trick %v: %d peers are suspended, %d of %d files are left", trick, len(shares[0].Suspended), len(left), many)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"io"
 	"iter"
@@ -248,23 +247,8 @@ func (d *daemon) Stat(ctx context.Context, ref control.Ref) (control.Entry, erro
 		return control.Entry{}, err
 	}
 	out := copying.EntryOf(ref, e)
-	if root := d.root(at, e); !root.IsZero() {
-		out.Root = hex.EncodeToString(root[:])
-	}
+	out.Root = copying.RootOf(d.host.ID(), d.hashes, d.shelf, at, e)
 	return out, nil
-}
-
-// root is the hash of a file that this peer has given away or fetched as a whole; zero if it is not known.
-func (d *daemon) root(at copying.Place, e share.Entry) transfer.Hash {
-	var m transfer.Manifest
-	switch {
-	case e.Kind != share.File:
-	case at.Peer.ID == d.host.ID():
-		m, _ = d.hashes.Get(e.Version)
-	default:
-		m, _ = d.shelf.Manifest(transfer.File{Owner: at.Peer.ID, Share: at.Access.Share, Path: at.Path.Components(), Version: e.Version})
-	}
-	return m.Root
 }
 
 // Find yields what has a matching name.

@@ -9,6 +9,9 @@ import (
 	"github.com/peerd/peerd/peer/control"
 	"github.com/peerd/peerd/share"
 	"github.com/peerd/peerd/share/remote"
+	"github.com/peerd/peerd/transfer"
+	"github.com/peerd/peerd/transfer/seed"
+	"github.com/peerd/peerd/transfer/store"
 )
 
 // EntryOf is an entry of a share as the API tells of it.
@@ -38,6 +41,22 @@ func KindOf(e share.Entry) control.Kind {
 // LockOf is a lock as the API tells of it.
 func LockOf(l share.Lock) control.FileLock {
 	return control.FileLock{Peer: l.Peer.String(), Name: string(l.Name), Since: control.At(l.Since)}
+}
+
+// RootOf is the hash of a file that self has given away or fetched as a whole, in hex; "" if it is not known.
+func RootOf(self peer.ID, own *store.Manifests, others *seed.Shelf, at Place, e share.Entry) string {
+	var m transfer.Manifest
+	switch {
+	case e.Kind != share.File:
+	case at.Peer.ID == self:
+		m, _ = own.Get(e.Version)
+	default:
+		m, _ = others.Manifest(transfer.File{Owner: at.Peer.ID, Share: at.Access.Share, Path: at.Path.Components(), Version: e.Version})
+	}
+	if m.Root.IsZero() {
+		return ""
+	}
+	return m.Root.String()
 }
 
 // Stat tells of what is at a place, be it an old version.
