@@ -92,7 +92,7 @@ func (g *growing) Finish(m transfer.Manifest, name string) {
 		f.mod = info.ModTime()
 	}
 	id := f.ID()
-	s.manifests.Put(transfer.Version(id[:len(transfer.Version{})]), m)
+	s.manifests.Put(id, m)
 	if err := writeJSON(s.savedFile(id), saved{File: f.File, Size: f.layout.Size, Name: name, Mod: f.mod}); err != nil {
 		s.log.Debug("a file is not remembered", "err", err)
 	}

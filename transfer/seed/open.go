@@ -34,9 +34,8 @@ func (s *Shelf) open(f transfer.File) (*opened, error) {
 	}
 	o := &opened{shelf: s, file: have, piece: -1}
 	if have.growing == nil {
-		id := have.ID()
 		var ok bool
-		if o.manifest, ok = s.manifests.Get(transfer.Version(id[:len(transfer.Version{})])); !ok || o.manifest.Layout != have.layout {
+		if o.manifest, ok = s.manifests.Get(have.ID()); !ok || o.manifest.Layout != have.layout {
 			s.drop(have)
 			return nil, errNone()
 		}

@@ -245,8 +245,7 @@ func (s *Shelf) Keep(want transfer.Hash, data []byte) { s.cache.Put(want, data) 
 
 // Manifest gives the manifest of a file that was whole here.
 func (s *Shelf) Manifest(f transfer.File) (transfer.Manifest, bool) {
-	id := f.ID()
-	return s.manifests.Get(transfer.Version(id[:len(transfer.Version{})]))
+	return s.manifests.Get(f.ID())
 }
 
 // Piece gives piece i of a file, from wherever it is here.

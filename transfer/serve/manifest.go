@@ -15,10 +15,10 @@ import (
 	"github.com/peerd/peerd/transfer/transferpb"
 )
 
-// Manifests keeps manifests of own files by version, over restarts.
+// Manifests keeps manifests of own files, over restarts.
 type Manifests interface {
-	Get(v transfer.Version) (transfer.Manifest, bool)
-	Put(v transfer.Version, m transfer.Manifest)
+	Get(id transfer.FileID) (transfer.Manifest, bool)
+	Put(id transfer.FileID, m transfer.Manifest)
 }
 
 // maxHashes is how many hashes go into one message: 32 KiB.
@@ -72,7 +72,7 @@ func (c *session) send(m wireMessage) error {
 }
 
 func (s *Service) manifest(ctx context.Context, c *session, path []string) error {
-	f, err := c.pass.Open(ctx, path, transfer.Version{})
+	f, err := c.ours(ctx, path, transfer.Version{})
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (s *Service) manifest(ctx context.Context, c *session, path []string) error
 		f.Close()
 		return err
 	}
-	b := s.builder.follow(f, st, layout)
+	b := s.builder.follow(f, c.id(path, st.Version), st, layout)
 	defer b.leave()
 	if err := c.send(&transferpb.ManifestReply{What: &transferpb.ManifestReply_State{State: statePB(st)}}); err != nil {
 		return err
@@ -116,6 +116,26 @@ func (s *Service) manifest(ctx context.Context, c *session, path []string) error
 	}
 }
 
+// ours opens a file to be hashed. What was fetched from another peer is not: its owner alone says its hashes, and chose its
+// version, which may be that of any other file.
+func (c *session) ours(ctx context.Context, path []string, v transfer.Version) (File, error) {
+	f, err := c.pass.Open(ctx, path, v)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := f.(Partial); ok {
+		f.Close()
+		return nil, usage("read manifest", errors.New("the owner of the file alone tells its hashes"))
+	}
+	return f, nil
+}
+
+// id is what the hashes of a file are known by: whoever makes another file of the same version, of whatever share or name, says
+// nothing of this one.
+func (c *session) id(path []string, v transfer.Version) transfer.FileID {
+	return transfer.File{Owner: c.pass.Owner(), Share: c.share, Path: path, Version: v}.ID()
+}
+
 // builder computes manifests, each once however many wait for it, as many pieces at a time as there are cores: those that
 // wait take turns.
 type builder struct {
@@ -123,8 +143,8 @@ type builder struct {
 	slots chan struct{}
 
 	mu     sync.Mutex
-	active map[transfer.Version]*building
-	parts  map[transfer.Version]*part
+	active map[transfer.FileID]*building
+	parts  map[transfer.FileID]*part
 	kept   int    // hashes that there is room for in parts
 	turns  uint64 // how often a part was asked for
 }
@@ -133,15 +153,17 @@ func newBuilder(cache Manifests) *builder {
 	return &builder{
 		cache:  cache,
 		slots:  make(chan struct{}, runtime.GOMAXPROCS(0)),
-		active: make(map[transfer.Version]*building),
-		parts:  make(map[transfer.Version]*part),
+		active: make(map[transfer.FileID]*building),
+		parts:  make(map[transfer.FileID]*part),
 	}
 }
 
 // building is a manifest that grows. It ends when it is whole, when it fails, or when nobody waits for it any more.
 type building struct {
 	owner   *builder
+	id      transfer.FileID
 	version transfer.Version
+	layout  transfer.Layout
 	cancel  context.CancelFunc
 
 	mu      sync.Mutex
@@ -153,14 +175,14 @@ type building struct {
 }
 
 // follow gives the manifest of f, which it closes in time.
-func (b *builder) follow(f File, st transfer.State, l transfer.Layout) *building {
-	if m, ok := b.cache.Get(st.Version); ok && m.Size == st.Size {
+func (b *builder) follow(f File, id transfer.FileID, st transfer.State, l transfer.Layout) *building {
+	if m, ok := b.cache.Get(id); ok && m.Layout == l {
 		f.Close()
 		return &building{hashes: m.Pieces, root: m.Root, waiters: 1, grown: make(chan struct{})}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if g := b.active[st.Version]; g != nil {
+	if g := b.active[id]; g != nil && g.layout == l {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if g.waiters > 0 {
@@ -170,36 +192,36 @@ func (b *builder) follow(f File, st transfer.State, l transfer.Layout) *building
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	g := &building{owner: b, version: st.Version, cancel: cancel, waiters: 1, grown: make(chan struct{})}
-	b.active[st.Version] = g
-	go g.run(ctx, f, l)
+	g := &building{owner: b, id: id, version: st.Version, layout: l, cancel: cancel, waiters: 1, grown: make(chan struct{})}
+	b.active[id] = g
+	go g.run(ctx, f)
 	return g
 }
 
-func (g *building) run(ctx context.Context, f File, l transfer.Layout) {
+func (g *building) run(ctx context.Context, f File) {
 	defer f.Close()
-	m, err := g.build(ctx, f, l)
+	m, err := g.build(ctx, f)
 	if err == nil {
-		g.owner.cache.Put(g.version, m)
+		g.owner.cache.Put(g.id, m)
 	}
 	g.owner.mu.Lock()
-	if g.owner.active[g.version] == g {
-		delete(g.owner.active, g.version)
+	if g.owner.active[g.id] == g {
+		delete(g.owner.active, g.id)
 	}
 	if err == nil {
-		g.owner.forget(g.version) // it is in the cache now
+		g.owner.forget(g.id) // it is in the cache now
 	}
 	g.owner.mu.Unlock()
 	g.update(func() { g.root, g.err = m.Root, err })
 }
 
-func (g *building) build(ctx context.Context, f File, l transfer.Layout) (transfer.Manifest, error) {
+func (g *building) build(ctx context.Context, f File) (transfer.Manifest, error) {
 	slots := g.owner.slots
 	if err := turn(ctx, slots); err != nil {
 		return transfer.Manifest{}, err
 	}
 	mine := true
-	m, err := manifest.Build(f, l, func(_ int, h transfer.Hash) error {
+	m, err := manifest.Build(f, g.layout, func(_ int, h transfer.Hash) error {
 		g.update(func() { g.hashes = append(g.hashes, h) })
 		<-slots // others wait, who must hear something before they think that we are gone
 		err := turn(ctx, slots)

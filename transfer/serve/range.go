@@ -63,7 +63,7 @@ func (r *ranger) open(ctx context.Context, req *transferpb.ManifestRequest) (tra
 	v := transfer.Version(req.Version)
 	if r.file == nil || r.owner != r.pass.Owner() || r.of != r.share || r.version != v || !slices.Equal(r.path, req.File.Path) {
 		r.close()
-		f, err := r.pass.Open(ctx, req.File.Path, v)
+		f, err := r.ours(ctx, req.File.Path, v)
 		if err != nil {
 			return transfer.State{}, transfer.Layout{}, err
 		}
@@ -97,7 +97,8 @@ const batch = 1 << 20
 
 // hashes sends n hashes from first on, as they are known or computed, and gives the root, if that is known then.
 func (r *ranger) hashes(ctx context.Context, l transfer.Layout, first, n int) (root []byte, err error) {
-	p := r.builder.part(r.version, l)
+	id := r.id(r.path, r.version)
+	p := r.builder.part(id, l)
 	end, most := first+n, min(first+min(n*(1+spare), MaxRange), l.Pieces())
 	for i, together := first, 1; ; {
 		known := p.known(i, most)
@@ -113,7 +114,7 @@ func (r *ranger) hashes(ctx context.Context, l transfer.Layout, first, n int) (r
 				return nil, err
 			}
 			together = max(1, min(2*together, batch>>l.Bits))
-			r.builder.learn(r.version, p, i, known)
+			r.builder.learn(id, p, i, known)
 		}
 		if err := r.pass.Check(); err != nil {
 			return nil, err
@@ -174,29 +175,30 @@ type part struct {
 	hashes []transfer.Hash
 }
 
-// part gives what is known of the manifest of a version.
-func (b *builder) part(v transfer.Version, l transfer.Layout) *part {
+// part gives what is known of the manifest of a file.
+func (b *builder) part(id transfer.FileID, l transfer.Layout) *part {
 	b.mu.Lock()
-	p := b.parts[v]
+	p := b.parts[id]
 	b.mu.Unlock()
-	if p == nil {
+	if p == nil || p.layout != l {
 		p = &part{layout: l, set: transfer.NewSet(l.Pieces()), hashes: make([]transfer.Hash, l.Pieces())}
-		if m, ok := b.cache.Get(v); ok && m.Layout == l {
+		if m, ok := b.cache.Get(id); ok && m.Layout == l {
 			p = &part{layout: l, root: m.Root, set: transfer.FullSet(l.Pieces()), hashes: m.Pieces}
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now := b.parts[v]; now != nil {
+	if now := b.parts[id]; now != nil && now.layout == l {
 		p = now
 	} else {
+		b.forget(id) // it is of another size
 		b.kept += l.Pieces()
 		b.shed()
-		b.parts[v] = p
+		b.parts[id] = p
 	}
 	b.turns++
 	p.used = b.turns
-	if g := b.active[v]; g != nil {
+	if g := b.active[id]; g != nil && g.layout == l {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		p.add(0, g.hashes)
@@ -207,10 +209,10 @@ func (b *builder) part(v transfer.Version, l transfer.Layout) *part {
 // shed forgets what was asked for longest ago until there is room. b.mu is held.
 func (b *builder) shed() {
 	for b.kept > maxKept && len(b.parts) > 0 {
-		var oldest transfer.Version
-		for v, p := range b.parts {
+		var oldest transfer.FileID
+		for id, p := range b.parts {
 			if o := b.parts[oldest]; o == nil || p.used < o.used {
-				oldest = v
+				oldest = id
 			}
 		}
 		b.forget(oldest)
@@ -218,17 +220,17 @@ func (b *builder) shed() {
 }
 
 // forget drops a part. b.mu is held.
-func (b *builder) forget(v transfer.Version) {
-	if p := b.parts[v]; p != nil {
+func (b *builder) forget(id transfer.FileID) {
+	if p := b.parts[id]; p != nil {
 		b.kept -= p.layout.Pieces()
-		delete(b.parts, v)
+		delete(b.parts, id)
 	}
 }
 
 // learn adds hashes, and keeps the manifest if it is whole then.
-func (b *builder) learn(v transfer.Version, p *part, i int, hashes []transfer.Hash) {
+func (b *builder) learn(id transfer.FileID, p *part, i int, hashes []transfer.Hash) {
 	if p.add(i, hashes) {
-		b.cache.Put(v, transfer.Manifest{Layout: p.layout, Root: p.rootOf(), Pieces: p.hashes})
+		b.cache.Put(id, transfer.Manifest{Layout: p.layout, Root: p.rootOf(), Pieces: p.hashes})
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/peerd/peerd/transfer/manifest"
 )
 
-// Manifests keeps manifests of own files over restarts, a file each, named by version. It is a cache: what can't be read or
+// Manifests keeps manifests over restarts, a file each, named by the ID of what it is of. It is a cache: what can't be read or
 // written is computed again.
 type Manifests struct {
 	dir   string
@@ -38,13 +38,13 @@ func OpenManifests(dir string, limit int) (*Manifests, error) {
 	return m, err
 }
 
-func (m *Manifests) file(v transfer.Version) string {
-	return filepath.Join(m.dir, hex.EncodeToString(v[:]))
+func (m *Manifests) file(id transfer.FileID) string {
+	return filepath.Join(m.dir, hex.EncodeToString(id[:16]))
 }
 
-// Get gives the manifest of a version, if it is here.
-func (m *Manifests) Get(v transfer.Version) (transfer.Manifest, bool) {
-	name := m.file(v)
+// Get gives the manifest of a file, if it is here.
+func (m *Manifests) Get(id transfer.FileID) (transfer.Manifest, bool) {
+	name := m.file(id)
 	info, err := os.Stat(name)
 	if err != nil || info.Size() > maxManifest {
 		return transfer.Manifest{}, false
@@ -57,12 +57,12 @@ func (m *Manifests) Get(v transfer.Version) (transfer.Manifest, bool) {
 	return out, err == nil
 }
 
-// Put keeps the manifest of a version.
-func (m *Manifests) Put(v transfer.Version, x transfer.Manifest) {
+// Put keeps the manifest of a file.
+func (m *Manifests) Put(id transfer.FileID, x transfer.Manifest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	temp := m.file(v) + ".new"
-	if os.WriteFile(temp, manifest.Encode(x), 0o600) != nil || os.Rename(temp, m.file(v)) != nil {
+	temp := m.file(id) + ".new"
+	if os.WriteFile(temp, manifest.Encode(x), 0o600) != nil || os.Rename(temp, m.file(id)) != nil {
 		os.Remove(temp)
 		return
 	}

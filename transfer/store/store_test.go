@@ -426,32 +426,32 @@ func TestManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := build(t, content(3*mib, 1))
-	version := func(i int) transfer.Version { return transfer.Version{byte(i), 1} }
+	file := func(i int) transfer.FileID { return transfer.FileID{byte(i), 1} }
 	for i := range 50 {
-		s.Put(version(i), m)
-		if got, ok := s.Get(version(i)); !ok || got.Root != m.Root || len(got.Pieces) != len(m.Pieces) {
+		s.Put(file(i), m)
+		if got, ok := s.Get(file(i)); !ok || got.Root != m.Root || len(got.Pieces) != len(m.Pieces) {
 			t.Fatalf("%d: %v", i, ok)
 		}
 		// Files are put in order of time, which may stand still between two of them.
 		when := day.Add(time.Duration(i) * time.Second)
-		if err := os.Chtimes(filepath.Join(dir, fmt.Sprintf("%x", version(i))), when, when); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Chtimes(filepath.Join(dir, file(i).String()[:32]), when, when); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
 	}
 	if n := len(names(t, dir)); n > limit || n < limit/2 {
 		t.Errorf("%d are kept", n)
 	}
-	if _, ok := s.Get(version(0)); ok {
+	if _, ok := s.Get(file(0)); ok {
 		t.Error("the oldest is kept")
 	}
 	// Over a restart, and not when it is spoiled.
 	if s, err = store.OpenManifests(dir, limit); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := s.Get(version(49)); !ok {
+	if _, ok := s.Get(file(49)); !ok {
 		t.Error("the newest is gone")
 	}
-	name := filepath.Join(dir, fmt.Sprintf("%x", version(49)))
+	name := filepath.Join(dir, file(49).String()[:32])
 	b, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
@@ -461,7 +461,7 @@ func TestManifests(t *testing.T) {
 		if err := os.WriteFile(name, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := s.Get(version(49)); ok {
+		if _, ok := s.Get(file(49)); ok {
 			t.Error("a spoiled manifest was believed")
 		}
 	}

@@ -165,7 +165,7 @@ func version(info fs.FileInfo) (v transfer.Version) {
 // Cache is a [serve.Manifests] in memory.
 type Cache struct {
 	mu   sync.Mutex
-	kept map[transfer.Version]transfer.Manifest
+	kept map[transfer.FileID]transfer.Manifest
 	puts int
 }
 
@@ -177,20 +177,20 @@ func (c *Cache) Puts() int {
 }
 
 // Get gives a manifest that was put.
-func (c *Cache) Get(v transfer.Version) (transfer.Manifest, bool) {
+func (c *Cache) Get(id transfer.FileID) (transfer.Manifest, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m, ok := c.kept[v]
+	m, ok := c.kept[id]
 	return m, ok
 }
 
 // Put keeps a manifest.
-func (c *Cache) Put(v transfer.Version, m transfer.Manifest) {
+func (c *Cache) Put(id transfer.FileID, m transfer.Manifest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.kept == nil {
-		c.kept = make(map[transfer.Version]transfer.Manifest)
+		c.kept = make(map[transfer.FileID]transfer.Manifest)
 	}
-	c.kept[v] = m
+	c.kept[id] = m
 	c.puts++
 }

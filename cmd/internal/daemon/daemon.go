@@ -286,7 +286,10 @@ func (d *daemon) serve() error {
 	if err != nil {
 		return err
 	}
-	if d.hashes, err = store.OpenManifests(filepath.Join(d.cfg.State, "manifests"), maxManifests); err != nil {
+	if err := os.RemoveAll(filepath.Join(d.cfg.State, "manifests")); err != nil { // of earlier versions, named by what others could choose
+		d.log.Warn("what is not used any more can't be removed", "err", err)
+	}
+	if d.hashes, err = store.OpenManifests(filepath.Join(d.cfg.State, "hashes"), maxManifests); err != nil {
 		return err
 	}
 	locks := shareserve.NewLocks()

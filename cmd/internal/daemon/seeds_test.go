@@ -2,6 +2,10 @@ package daemon
 
 import (
 	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -162,4 +166,46 @@ func TestSeedsAreTold(t *testing.T) {
 	_, err = berta.ShareDeny(t.Context(), "films", anna.ID().String(), false)
 	works(t, "undo", err)
 	until(t, "who is denied no more", func() bool { return anna.piece(carl, all[0], e.Version) == nil })
+}
+
+// TestSeedsTellNoHashes: who gives on a file says nothing of its hashes and keeps none as of an own file, and what earlier versions
+// kept without asking whose it was is gone.
+func TestSeedsTellNoHashes(t *testing.T) {
+	berta := start(t, "berta")
+	berta.offer("films", map[string]string{"one": random(3<<20, 1)}, open)
+	carl := start(t, "carl", berta)
+	carl.sees(berta)
+	_, err := carl.copy(control.CopyRequest{Dest: t.TempDir()}, "//berta/films/one")
+	works(t, "copy", err)
+	all, err := berta.ShareList(t.Context())
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	e, err := carl.Stat(t.Context(), ref(t, "//berta/films/one"))
+	works(t, "stat", err)
+	id, err := hex.DecodeString(all[0].ID)
+	works(t, "its ID", err)
+	version, err := hex.DecodeString(e.Version)
+	works(t, "its version", err)
+	g := newGuest(t, berta, carl)
+	works(t, "a piece", g.piece(carl, all[0], e.Version))
+	for kind, q := range map[peer.Kind]*transferpb.ManifestRequest{
+		peer.NotFound: {}, // here are versions of it, of which none is its present one
+		peer.Usage:    {Version: version, Count: 48},
+	} {
+		q.File = &transferpb.File{Share: id, Path: []string{"one"}, Grant: g.grant}
+		var r transferpb.ManifestReply
+		if g.ask(carl, transferserve.ManifestProtocol, q, &r); peer.KindOf(wire.ToError(r.GetError())) != kind {
+			t.Errorf("%d hashes of another's file: %v", q.Count, &r)
+		}
+	}
+	if kept, err := os.ReadDir(filepath.Join(carl.cfg.State, "hashes")); err != nil || len(kept) > 0 {
+		t.Errorf("%d files are taken for own, %v", len(kept), err)
+	}
+	old := filepath.Join(carl.cfg.State, "manifests")
+	write(t, filepath.Join(old, e.Version), "of whom?")
+	carl.restart()
+	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what earlier versions kept is there: %v", err)
+	}
 }

@@ -231,7 +231,7 @@ func wait(t *testing.T, so func() bool) {
 // lyingManifests give the manifest of other bytes.
 type lyingManifests struct{ other []byte }
 
-func (l lyingManifests) Get(transfer.Version) (transfer.Manifest, bool) {
+func (l lyingManifests) Get(transfer.FileID) (transfer.Manifest, bool) {
 	layout, err := transfer.LayoutOf(int64(len(l.other)))
 	if err != nil {
 		return transfer.Manifest{}, false
@@ -240,7 +240,7 @@ func (l lyingManifests) Get(transfer.Version) (transfer.Manifest, bool) {
 	return m, err == nil
 }
 
-func (lyingManifests) Put(transfer.Version, transfer.Manifest) {}
+func (lyingManifests) Put(transfer.FileID, transfer.Manifest) {}
 
 // memory is a file in memory.
 type memory struct{ *bytes.Reader }

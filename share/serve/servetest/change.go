@@ -148,8 +148,8 @@ func (w *World) Uploads(h *host.Host) *serve.Uploads {
 
 // Lying lets a peer put files as Uploads does, but whatever is asked for there is answered by auth.
 func (w *World) Lying(h *host.Host, auth transferserve.Authorizer, manifests interface {
-	Get(transfer.Version) (transfer.Manifest, bool)
-	Put(transfer.Version, transfer.Manifest)
+	Get(transfer.FileID) (transfer.Manifest, bool)
+	Put(transfer.FileID, transfer.Manifest)
 }) {
 	bytes := transferserve.New(transferserve.Options{Auth: auth, Manifests: manifests, Log: slog.New(slog.DiscardHandler)})
 	h.Handle(transferserve.ManifestProtocol, 8, bytes.Manifest)

@@ -90,8 +90,8 @@ func (o *Offers) Change(name share.Name, edit func(*serve.Offer)) {
 // noManifests keeps nothing.
 type noManifests struct{}
 
-func (noManifests) Get(transfer.Version) (transfer.Manifest, bool) { return transfer.Manifest{}, false }
-func (noManifests) Put(transfer.Version, transfer.Manifest)        {}
+func (noManifests) Get(transfer.FileID) (transfer.Manifest, bool) { return transfer.Manifest{}, false }
+func (noManifests) Put(transfer.FileID, transfer.Manifest)        {}
 
 // World is an owner with the shares docs, other and secret$, all closed, and the peers Anna and Berta.
 type World struct {

@@ -174,5 +174,5 @@ func median(of []float64) float64 {
 // noManifests keeps nothing.
 type noManifests struct{}
 
-func (noManifests) Get(transfer.Version) (transfer.Manifest, bool) { return transfer.Manifest{}, false }
-func (noManifests) Put(transfer.Version, transfer.Manifest)        {}
+func (noManifests) Get(transfer.FileID) (transfer.Manifest, bool) { return transfer.Manifest{}, false }
+func (noManifests) Put(transfer.FileID, transfer.Manifest)        {}

@@ -45,15 +45,15 @@ func LockOf(l share.Lock) control.FileLock {
 
 // RootOf is the hash of a file that self has given away or fetched as a whole, in hex; "" if it is not known.
 func RootOf(self peer.ID, own *store.Manifests, others *seed.Shelf, at Place, e share.Entry) string {
-	var m transfer.Manifest
-	switch {
-	case e.Kind != share.File:
-	case at.Peer.ID == self:
-		m, _ = own.Get(e.Version)
-	default:
-		m, _ = others.Manifest(transfer.File{Owner: at.Peer.ID, Share: at.Access.Share, Path: at.Path.Components(), Version: e.Version})
+	if e.Kind != share.File {
+		return ""
 	}
-	if m.Root.IsZero() {
+	file := transfer.File{Owner: at.Peer.ID, Share: at.Access.Share, Path: at.Path.Components(), Version: e.Version}
+	m, ok := others.Manifest(file)
+	if file.Owner == self {
+		m, ok = own.Get(file.ID())
+	}
+	if !ok {
 		return ""
 	}
 	return m.Root.String()
