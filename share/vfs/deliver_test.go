@@ -646,6 +646,31 @@ func TestLock(t *testing.T) {
 	})
 }
 
+// TestLockOfNew: a new file that comes to its owner late is shown as worked on soon after that.
+func TestLockOfNew(t *testing.T) {
+	in(t, func(x *fixture) {
+		const answer = 2700 * time.Millisecond
+		h := x.open("f", os.O_RDWR|os.O_CREATE)
+		begun := time.Now()
+		x.peer.Slow(answer)
+		x.ok(h.Sync())
+		x.drain()
+		took := time.Since(begun)
+		if took < 3*time.Second || took > 7*time.Second { // it is looked at after 2 s, and has to be again well before 12 s
+			t.Fatalf("it came to its owner after %v, which tells nothing", took)
+		}
+		time.Sleep(answer + 1100*time.Millisecond)
+		if !x.share.Locked("f") {
+			x.Error("nobody is told that it is worked on")
+		}
+		x.ok(h.Close())
+		synctest.Wait()
+		if x.share.Locked("f") {
+			x.Error("it is closed, and still shown as worked on")
+		}
+	})
+}
+
 // TestCrash copies the folder of what waits at many moments, as a crash of the daemon leaves it, and delivers from the copy.
 func TestCrash(t *testing.T) {
 	in(t, func(x *fixture) {

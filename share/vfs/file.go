@@ -132,7 +132,11 @@ func (f *FS) showLock(ctx context.Context, n *tree.Node, pt *point) {
 			for range r.Lock(ctx, p.path) {
 			}
 		}
-		t.Reset(10 * time.Second)
+		pause := 10 * time.Second
+		if !there { // it is on its way to its owner
+			pause = time.Second
+		}
+		t.Reset(pause)
 		select {
 		case <-ctx.Done():
 		case <-t.C:
