@@ -161,12 +161,13 @@ func TestLocksAreShown(t *testing.T) {
 			}
 		}
 	}
-	tokens := map[string]string{"old": c.lock("old", head{"Depth": "0"}, "exclusive"), "new": c.lock("new", head{"Depth": "0", "Timeout": "Second-4"}, "shared")}
+	tokens := map[string]string{"old": c.lock("old", head{"Depth": "0"}, "exclusive"), "new": c.lock("new", head{"Depth": "0", "Timeout": "Second-60"}, "shared")}
 	c.lock("", head{"Depth": "0"}, "shared") // a folder is nothing that one works on
 	shown("old", true)
 	shown("new", true)
 	c.want("UNLOCK", "old", head{"Lock-Token": "<" + tokens["old"] + ">"}, "", 204)
 	shown("old", false)
+	c.want("LOCK", "new", head{"Timeout": "Second-1", "If": "(<" + tokens["new"] + ">)"}, "", 200)
 	shown("new", false) // its time ends
 }
 
