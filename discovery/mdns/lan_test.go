@@ -284,17 +284,58 @@ func (n *node) count() int {
 	return len(n.view)
 }
 
-// eventually waits until a condition holds.
+// eventually waits until a condition holds, and says how long. That may take limit, and as much more as this computer was late meanwhile.
 func eventually(t *testing.T, limit time.Duration, what string, holds func() bool) time.Duration {
 	t.Helper()
-	start := time.Now()
+	const patience = 20 * time.Second
+	late, start := lateness(), time.Now()
 	for !holds() {
-		if time.Since(start) > limit {
-			t.Fatalf("not within %s: %s", limit, what)
+		if time.Since(start) > limit+patience {
+			late()
+			t.Fatalf("not within %s: %s", limit+patience, what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	return time.Since(start)
+	took := time.Since(start)
+	if by := late(); took > limit+by {
+		t.Errorf("%s: after %s, want at most %s; this computer was %s late", what, took, limit, by)
+	}
+	return took
+}
+
+// lateness tells, when it is asked, by how much this computer was late since: by how much in all a goroutine of this process woke late,
+// or half of the time for which some process, as a node is, waited for a processor, whichever is more.
+func lateness() func() time.Duration {
+	const nap = 10 * time.Millisecond
+	before := waited()
+	stop, sum := make(chan struct{}), make(chan time.Duration, 1)
+	go func() {
+		var late time.Duration
+		for {
+			began := time.Now()
+			select {
+			case <-stop:
+				sum <- late
+				return
+			case <-time.After(nap):
+				late += time.Since(began) - nap
+			}
+		}
+	}()
+	return func() time.Duration {
+		close(stop)
+		return max(<-sum, (waited()-before)/2)
+	}
+}
+
+// waited is for how long some process has waited for a processor since this computer started; 0 where its kernel does not count that.
+func waited() time.Duration {
+	b, _ := os.ReadFile("/proc/pressure/cpu")
+	var us int64
+	if m := regexp.MustCompile(`(?m)^some .* total=(\d+)$`).FindSubmatch(b); m != nil {
+		us, _ = strconv.ParseInt(string(m[1]), 10, 64)
+	}
+	return time.Duration(us) * time.Microsecond
 }
 
 // full waits until all nodes see each other, and says how long after the last of them began.

@@ -31,13 +31,7 @@ func TestFifty(t *testing.T) {
 	for i := range nodes {
 		nodes[i] = l.start(i+1, nodeConfig{Number: i + 1, Shares: []string{"Documents", "Music", "Pictures", "Public"}})
 	}
-	late := lateness()
-	took := full(t, 20*time.Second, nodes...)
-	most := 2*time.Second + late()
-	t.Logf("full view %s after the last of %d started, %s after the first", took, hosts, time.Since(begin))
-	if took > most {
-		t.Errorf("full view took %s, more than %s", took, most)
-	}
+	t.Logf("full view %s after the last of %d started, %s after the first", full(t, 2*time.Second, nodes...), hosts, time.Since(begin))
 	for time.Since(begin) < 10*time.Second {
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -66,29 +60,6 @@ func TestFifty(t *testing.T) {
 
 	joiner := l.start(1, nodeConfig{Number: hosts + 1})
 	t.Logf("joiner sees all and is seen by all after %s", full(t, 3*time.Second, append(slices.Clone(nodes[1:]), joiner)...))
-}
-
-// lateness tells, when it is asked, by how much in all this computer's load had a goroutine wake late since.
-func lateness() func() time.Duration {
-	const nap = 10 * time.Millisecond
-	stop, sum := make(chan struct{}), make(chan time.Duration, 1)
-	go func() {
-		var late time.Duration
-		for {
-			began := time.Now()
-			select {
-			case <-stop:
-				sum <- late
-				return
-			case <-time.After(nap):
-				late += time.Since(began) - nap
-			}
-		}
-	}()
-	return func() time.Duration {
-		close(stop)
-		return <-sum
-	}
 }
 
 // count makes the switch count mDNS packets.
