@@ -153,33 +153,6 @@ func TestBook(t *testing.T) {
 	}
 }
 
-func TestServiceCaps(t *testing.T) {
-	s := &service{perPeer: 2, total: 5, open: make(map[peer.ID]int)}
-	ids := []peer.ID{testID(t), testID(t), testID(t), testID(t)}
-	n := 0
-	for range 3 {
-		for _, id := range ids {
-			if s.enter(id) {
-				n++
-			}
-		}
-	}
-	if n != 5 {
-		t.Errorf("%d streams of 5 were let in", n)
-	}
-	for id, n := range s.open {
-		if n > 2 {
-			t.Errorf("%v has %d streams", id, n)
-		}
-		for range n {
-			s.leave(id)
-		}
-	}
-	if s.sum != 0 || len(s.open) != 0 {
-		t.Errorf("%d streams of %d peers are left", s.sum, len(s.open))
-	}
-}
-
 // testID makes a peer ID, new each time.
 func testID(t *testing.T) peer.ID {
 	t.Helper()

@@ -4,64 +4,36 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/limit"
 )
 
 // negotiateTimeout bounds how long an inbound stream takes to name its protocol.
 const negotiateTimeout = 10 * time.Second
 
-// peersPerProtocol is for how many peers at their cap a protocol has streams in all.
-const peersPerProtocol = 32
-
 // service is one protocol that is served.
 type service struct {
-	handler        peer.Handler
-	perPeer, total int
-
-	mu   sync.Mutex
-	open map[peer.ID]int
-	sum  int
+	*limit.Service
+	handler peer.Handler
 }
 
 // Handle serves a protocol. A peer may have perPeer streams of it open at a time, and all peers together 32 times as many;
-// what exceeds that is reset, which the other side sees as Busy. The handler's context ends with the connection and when
+// what exceeds that waits for up to [limit.Patience] and is then reset, which the other side sees as Busy. The handler's context ends with the connection and when
 // the host begins to close; reads from the stream then fail, and a last word may still be written. The handler sets its
 // own deadlines. A panic in it is logged and resets the stream.
 //
 // Handle may be called at any time, and replaces an earlier handler for new streams.
 func (h *Host) Handle(proto string, perPeer int, handler peer.Handler) {
-	s := &service{handler: handler, perPeer: perPeer, total: peersPerProtocol * perPeer, open: make(map[peer.ID]int)}
+	s := &service{limit.NewService(perPeer), handler}
 	h.mu.Lock()
 	h.services[proto] = s
 	h.mu.Unlock()
 	h.protocol.AddHandler(proto, nil)
-}
-
-// enter takes a place for one stream of a peer.
-func (s *service) enter(id peer.ID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open[id] >= s.perPeer || s.sum >= s.total {
-		return false
-	}
-	s.open[id]++
-	s.sum++
-	return true
-}
-
-func (s *service) leave(id peer.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sum--
-	if s.open[id]--; s.open[id] == 0 {
-		delete(s.open, id)
-	}
 }
 
 // serve runs one inbound stream, in the goroutine that the swarm made for it.
@@ -87,19 +59,19 @@ func (h *Host) serve(s network.Stream) {
 	h.mu.Lock()
 	svc := h.services[proto]
 	h.mu.Unlock()
-	if !svc.enter(id) {
+	l := h.linkOfConn(s.Conn())
+	if l == nil {
+		s.Reset() // the connection is gone
+		return
+	}
+	if !svc.Enter(l.ctx, id) {
 		h.log.Debug("stream refused: too many", "peer", id, "protocol", proto)
 		s.ResetWithError(network.StreamResourceLimitExceeded)
 		return
 	}
-	defer svc.leave(id)
+	defer svc.Leave(id)
 	if err := s.SetProtocol(protocol.ID(proto)); err != nil {
 		s.ResetWithError(network.StreamResourceLimitExceeded)
-		return
-	}
-	l := h.linkOfConn(s.Conn())
-	if l == nil {
-		s.Reset() // the connection is gone
 		return
 	}
 	if err := h.run(l.ctx, svc, &inStream{s}); err != nil {

@@ -55,6 +55,32 @@ func TestStreamCaps(t *testing.T) {
 	eventually(t, "a place is free again", func() bool { return open() == nil })
 }
 
+// TestOneAfterTheOther: whoever has read an answer may ask the next thing, be the handler's end still to come.
+func TestOneAfterTheOther(t *testing.T) {
+	hosts := peertest.Hosts(t, 2)
+	a, b := hosts[0], hosts[1]
+	b.Handle(echo, 1, func(_ context.Context, s peer.Stream) error {
+		if _, err := io.WriteString(s, "the answer"); err != nil {
+			return err
+		}
+		if err := s.CloseWrite(); err != nil {
+			return err
+		}
+		time.Sleep(limit.Patience / 10) // as on a busy computer
+		return nil
+	})
+	for range 3 {
+		s, err := a.Open(within(t, 10*time.Second), b.ID(), echo, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(s); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+}
+
 // TestPingWhenBusy: a peer that has too much to do has answered; that there is too much under way here says nothing of it.
 func TestPingWhenBusy(t *testing.T) {
 	const ping = "/peerd/ping/1"
@@ -72,7 +98,7 @@ func TestPingWhenBusy(t *testing.T) {
 		s := open()
 		_, err := s.Write([]byte("half")) // it waits for the rest
 		if err == nil {
-			_ = s.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			_ = s.SetReadDeadline(time.Now().Add(2 * limit.Patience)) // it waits for a place first
 			_, err = s.Read(make([]byte, 1))
 		}
 		return peer.KindOf(err) == peer.Busy
