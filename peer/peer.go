@@ -118,6 +118,14 @@ type Stream interface {
 	Remote() Addr
 }
 
+// Welcome tells who carries a stream that its other side showed a right to something here: strangers have less room. It may be
+// said again and again.
+func Welcome(s Stream) {
+	if w, ok := s.(interface{ Welcome() }); ok {
+		w.Welcome()
+	}
+}
+
 // Opener opens streams to peers. lane tells connections apart: streams of different lanes may run on connections of
 // their own, so that bulk transfers use more than one and never stand in the way of small requests on lane 0.
 type Opener interface {

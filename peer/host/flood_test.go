@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -193,6 +194,65 @@ func TestStreamFlood(t *testing.T) {
 	}
 	victim.Disconnect(bad.ID())
 	eventually(t, "the goroutines return", func() bool { return runtime.NumGoroutine() <= before+before/10 })
+}
+
+// TestStreamsOfStrangers has throw-away IDs without any right hold as many streams as they get. Others come in as before, and
+// have as many as they like once they showed a right.
+func TestStreamsOfStrangers(t *testing.T) {
+	const held = "/test/held/1"
+	const strangers, each = 7, 8
+	victim := peertest.Start(t)
+	var in, most atomic.Int64
+	victim.Handle(held, 64, func(_ context.Context, s peer.Stream) error {
+		most.Store(max(most.Load(), in.Add(1)))
+		defer in.Add(-1)
+		_, err := io.Copy(io.Discard, s)
+		return err
+	})
+	victim.Handle(echo, 64, func(ctx context.Context, s peer.Stream) error {
+		peer.Welcome(s)
+		return serveEcho(ctx, s)
+	})
+	for range strangers {
+		bad := peertest.Start(t)
+		bad.Learn(victim.ID(), victim.Addrs())
+		for range 64 {
+			s, err := bad.Open(within(t, 10*time.Second), victim.ID(), held, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Write([]byte{5}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, "the strangers have all that they get", func() bool { return in.Load() >= strangers*each })
+	good := peertest.Start(t)
+	good.Learn(victim.ID(), victim.Addrs())
+	if err := roundTrip(t, good, victim.ID(), 0, "a right"); err != nil {
+		t.Fatalf("a newcomer: %v", err)
+	}
+	var open []peer.Stream
+	for range 48 {
+		s, err := good.Open(within(t, 10*time.Second), victim.ID(), echo, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, s)
+		_ = s.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := s.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(s, make([]byte, 1)); err != nil {
+			t.Fatalf("stream %d of a peer that showed a right: %v", len(open), err)
+		}
+	}
+	for _, s := range open {
+		s.Reset()
+	}
+	if n := most.Load(); n > strangers*each {
+		t.Errorf("%d strangers had %d streams", strangers, n)
+	}
 }
 
 // TestStrangersWithOtherKeys has peers prove IDs of other types, which the handshake itself would let in.

@@ -166,7 +166,10 @@ func TestOpenAtOnceDialsOnce(t *testing.T) {
 	a, b := hosts[0], hosts[1]
 	var conns atomic.Int32
 	b.OnConnect(func(peer.ID, peer.Addr, bool) { conns.Add(1) })
-	b.Handle(echo, 64, serveEcho)
+	b.Handle(echo, 64, func(ctx context.Context, s peer.Stream) error {
+		peer.Welcome(s) // strangers have fewer at once
+		return serveEcho(ctx, s)
+	})
 	var wg sync.WaitGroup
 	for range 32 {
 		wg.Go(func() {

@@ -12,6 +12,7 @@ import (
 	"github.com/multiformats/go-multistream"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/host/limit"
 )
 
 // inStream is a stream that the other side opened.
@@ -23,6 +24,9 @@ var _ peer.Stream = (*inStream)(nil)
 
 func (s *inStream) Peer() peer.ID     { return s.Conn().RemotePeer() }
 func (s *inStream) Remote() peer.Addr { return s.Conn().RemoteMultiaddr() }
+
+// Welcome has the peer's streams not count as a stranger's any more; see [peer.Welcome].
+func (s *inStream) Welcome() { limit.Welcome(s.Scope()) }
 
 func (s *inStream) Read(p []byte) (int, error) {
 	n, err := s.Stream.Read(p)

@@ -61,6 +61,9 @@ func (d *Doorman) Handle(_ context.Context, st peer.Stream) error {
 		}
 		result = &sharepb.AuthResult{Error: wire.FromError(refused())}
 	}
+	if len(result.Grant) > 0 {
+		peer.Welcome(st)
+	}
 	return wire.WriteMsg(st, result)
 }
 

@@ -21,9 +21,10 @@ const MetaProtocol = "/peerd/share/1"
 
 // Bounds of a listing.
 const (
-	MaxRequest  = 8 << 10   // bytes
-	MaxPage     = 256 << 10 // bytes, as sent
-	PageEntries = 1000      // in one page, at most
+	MaxRequest  = 8 << 10          // bytes
+	MaxPage     = 256 << 10        // bytes, as sent
+	PageEntries = 1000             // in one page, at most
+	metaFirst   = 10 * time.Second // for a request while no right was shown on the stream
 	metaIdle    = 60 * time.Second
 	metaWrite   = 64 * time.Second // for one page: 4 KiB a second
 	metaPause   = 2 * time.Second  // after which a page goes out that is not full, as from a slow disk
@@ -45,7 +46,11 @@ func (l *Lister) Handle(ctx context.Context, st peer.Stream) error {
 	defer guard.Close()
 	var pass *Pass
 	for {
-		if err := st.SetReadDeadline(time.Now().Add(metaIdle)); err != nil {
+		idle := metaIdle
+		if pass == nil {
+			idle = metaFirst
+		}
+		if err := st.SetReadDeadline(time.Now().Add(idle)); err != nil {
 			return err
 		}
 		var req sharepb.Request
@@ -59,6 +64,9 @@ func (l *Lister) Handle(ctx context.Context, st peer.Stream) error {
 		var err error
 		if pass, err = l.enter(pass, &req, st.Peer()); pass != before {
 			guard.Watch(reading{pass})
+			if pass != nil {
+				peer.Welcome(st)
+			}
 		}
 		out := &pager{st: st, pass: pass, need: Need(req.Verb), locks: l.locks, sent: time.Now()}
 		if err == nil {

@@ -30,7 +30,8 @@ const MaxRequest = 8 << 10
 
 // Bounds in time.
 const (
-	idleTimeout = 60 * time.Second // without a request
+	idleTimeout  = 60 * time.Second // without a request
+	firstTimeout = 10 * time.Second // the same while no right was shown on the stream
 	// writeTimeout is for one write of at most sendBuffer bytes: 4 KiB a second is the slowest reader that is borne.
 	writeTimeout = 64 * time.Second
 )
@@ -138,10 +139,7 @@ func (c *session) next(m interface {
 	wireMessage
 	GetFile() *transferpb.File
 }) error {
-	if err := c.stream.SetReadDeadline(time.Now().Add(idleTimeout)); err != nil {
-		return err
-	}
-	return c.in.ReadMsg(m, MaxRequest)
+	return c.receive(m)
 }
 
 // admit checks the right to the file of a request. Its error is an answer to the other side.
@@ -157,6 +155,7 @@ func (c *session) admit(f *transferpb.File) error {
 		}
 		c.pass, c.share = pass, share
 		c.guard.Watch(pass)
+		peer.Welcome(c.stream)
 	}
 	if c.pass == nil || share != c.share {
 		return &peer.Error{Op: "read request", Kind: peer.Denied, Err: errors.New("no grant for this share was shown")}

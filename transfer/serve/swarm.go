@@ -101,7 +101,11 @@ func (s *Service) Swarm(ctx context.Context, st peer.Stream) error {
 
 // receive reads a message within the time that a request may take.
 func (c *session) receive(m wireMessage) error {
-	if err := c.stream.SetReadDeadline(time.Now().Add(idleTimeout)); err != nil {
+	idle := idleTimeout
+	if c.pass == nil {
+		idle = firstTimeout
+	}
+	if err := c.stream.SetReadDeadline(time.Now().Add(idle)); err != nil {
 		return err
 	}
 	return c.in.ReadMsg(m, MaxRequest)

@@ -33,8 +33,20 @@ type guest struct {
 
 func newGuest(t *testing.T, owner *node, others ...*node) *guest {
 	t.Helper()
-	g := &guest{Host: peertest.Start(t), t: t}
-	for _, n := range append(others, owner) {
+	g := &guest{Host: newStranger(t, append(others, owner)...), t: t}
+	var r sharepb.AuthResult
+	g.ask(owner, serve.AuthProtocol, &sharepb.AuthHello{Share: "films", How: &sharepb.AuthHello_Open{Open: true}}, &r)
+	if g.grant = r.Grant; r.Error != nil || len(r.Grant) == 0 {
+		t.Fatalf("no grant: %v", r.Error)
+	}
+	return g
+}
+
+// newStranger is a peer that knows where daemons are, and that they know nothing of.
+func newStranger(t *testing.T, daemons ...*node) *host.Host {
+	t.Helper()
+	h := peertest.Start(t)
+	for _, n := range daemons {
 		st, err := n.Status(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -43,14 +55,9 @@ func newGuest(t *testing.T, owner *node, others ...*node) *guest {
 		for _, s := range st.Addrs {
 			addrs = append(addrs, ma.StringCast(s))
 		}
-		g.Learn(idOf(t, n), addrs)
+		h.Learn(idOf(t, n), addrs)
 	}
-	var r sharepb.AuthResult
-	g.ask(owner, serve.AuthProtocol, &sharepb.AuthHello{Share: "films", How: &sharepb.AuthHello_Open{Open: true}}, &r)
-	if g.grant = r.Grant; r.Error != nil || len(r.Grant) == 0 {
-		t.Fatalf("no grant: %v", r.Error)
-	}
-	return g
+	return h
 }
 
 func idOf(t *testing.T, n *node) peer.ID {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/host"
+	"github.com/peerd/peerd/peer/host/limit"
 )
 
 // streamsPerPeer is how many streams of one protocol a peer may have open to us.
@@ -95,6 +96,10 @@ func (a *Host) NewStream(ctx context.Context, id core.ID, protocols ...protocol.
 func (a *Host) SetStreamHandler(id protocol.ID, handler network.StreamHandler) {
 	a.h.Handle(string(id), streamsPerPeer, func(ctx context.Context, s peer.Stream) error {
 		t := &tracked{Stream: s.(network.Stream), done: make(chan struct{})}
+		if err := limit.Carry(t.Scope()); err != nil {
+			_ = t.ResetWithError(network.StreamResourceLimitExceeded)
+			return err
+		}
 		handler(t)
 		select {
 		case <-t.done:

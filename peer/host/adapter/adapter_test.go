@@ -69,6 +69,37 @@ func TestStreams(t *testing.T) {
 	_ = s.Reset()
 }
 
+// TestLastingStreams: what a library carries for long, as a relay does, leaves a peer its few streams as a stranger.
+func TestLastingStreams(t *testing.T) {
+	ah, bh := peertest.Start(t), peertest.Start(t)
+	a, b := adapter.New(ah), adapter.New(bh)
+	b.SetStreamHandler("/test/1", func(s network.Stream) {
+		go func() {
+			_, _ = io.Copy(s, s)
+			_ = s.Close()
+		}()
+	})
+	if err := a.Connect(within(t, 10*time.Second), core.AddrInfo{ID: b.ID(), Addrs: b.Addrs()}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 16 {
+		s, err := a.NewStream(within(t, 10*time.Second), b.ID(), "/test/1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Reset()
+		if err := s.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(s, "x"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(s, make([]byte, 1)); err != nil {
+			t.Fatalf("stream %d: %v", i+1, err)
+		}
+	}
+}
+
 // TestGateHolds has a library give addresses that are not to be dialled.
 func TestGateHolds(t *testing.T) {
 	h := peertest.Start(t)

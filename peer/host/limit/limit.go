@@ -4,6 +4,7 @@ package limit
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -102,7 +103,7 @@ func New() (network.ResourceManager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &inboundRate{ResourceManager: m, limiter: newRate()}, nil
+	return &manager{ResourceManager: m, limiter: newRate(), places: newPlaces()}, nil
 }
 
 // The one address of each family that programs on the same computer use. The rest of 127.0.0.0/8 counts as any other.
@@ -127,20 +128,42 @@ func newRate() *rate.Limiter {
 	}
 }
 
-// inboundRate limits how often connections come in. The resource manager's own limiter counts those that go out as well,
-// so that trying to reach a peer that is off would keep it out when it is back.
-type inboundRate struct {
+// manager limits how often connections come in, and who may have how many of the inbound streams. The resource manager's
+// own limiter counts connections that go out as well, so that trying to reach a peer that is off would keep it out when
+// it is back.
+type manager struct {
 	network.ResourceManager
 	limiter *rate.Limiter
+	places  *places
 }
 
-func (m *inboundRate) OpenConnection(dir network.Direction, usefd bool, addr ma.Multiaddr) (network.ConnManagementScope, error) {
-	if dir == network.DirInbound {
-		if ip, ok := IP(addr); ok && !m.limiter.Allow(ip) {
-			return nil, errors.New("connections come in too fast")
-		}
+func (m *manager) OpenConnection(dir network.Direction, usefd bool, addr ma.Multiaddr) (network.ConnManagementScope, error) {
+	ip, ok := IP(addr)
+	if dir == network.DirInbound && ok && !m.limiter.Allow(ip) {
+		return nil, errors.New("connections come in too fast")
 	}
-	return m.ResourceManager.OpenConnection(dir, usefd, addr)
+	scope, err := m.ResourceManager.OpenConnection(dir, usefd, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &from{ConnManagementScope: scope, of: m.places, addr: ip}, nil
+}
+
+// OpenStream takes a place for a stream. One that comes in may have to wait for it a little.
+func (m *manager) OpenStream(id peer.ID, dir network.Direction) (network.StreamManagementScope, error) {
+	if dir != network.DirInbound {
+		return m.ResourceManager.OpenStream(id, dir)
+	}
+	s := m.places.enter(id)
+	if s == nil {
+		return nil, fmt.Errorf("streams of peers that showed no right: %w", network.ErrResourceLimitExceeded)
+	}
+	var err error
+	if s.StreamManagementScope, err = m.ResourceManager.OpenStream(id, dir); err != nil {
+		s.leave()
+		return nil, err
+	}
+	return s, nil
 }
 
 // IP is the IP address that a multiaddr begins with, without its zone.

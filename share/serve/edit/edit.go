@@ -10,7 +10,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -40,7 +39,8 @@ const Protocol = "/peerd/change/1"
 
 // Bounds of a stream.
 const (
-	MaxMessage = 16 << 10 // bytes; of two paths, and a grant
+	MaxMessage = 16 << 10         // bytes; of two paths, and a grant
+	first      = 10 * time.Second // for a request while no right was shown on the stream
 	idle       = 60 * time.Second
 	write      = 64 * time.Second
 	// beat is how often whoever has nothing to tell says so, on a stream that lasts.
@@ -125,7 +125,11 @@ func (s *Service) Handle(ctx context.Context, st peer.Stream) error {
 	c := &session{Service: s, st: st, in: wire.NewReaderSize(st, 4<<10), stop: func() {}}
 	for {
 		var req sharepb.Change
-		if err := c.receive(ctx, &req, idle); err != nil {
+		within := idle
+		if c.has() == nil {
+			within = first
+		}
+		if err := c.receive(ctx, &req, within); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -209,6 +213,7 @@ func (c *session) enter(req *sharepb.Change) (serve.Offer, error) {
 		if pass, err = c.Gate.Enter(req.Grant, c.st.Peer(), share.ID(req.Share)); err != nil {
 			return serve.Offer{}, err
 		}
+		peer.Welcome(c.st)
 		c.mu.Lock()
 		c.pass = pass
 		c.mu.Unlock()
@@ -222,14 +227,6 @@ func (c *session) enter(req *sharepb.Change) (serve.Offer, error) {
 		pass.Refuse(path, "it asked for "+verbText(req.Verb)+" without the right to it")
 	}
 	return o, err
-}
-
-// verbText is a verb in messages.
-func verbText(v sharepb.Verb) string {
-	if name, ok := strings.CutPrefix(v.String(), "VERB_"); ok {
-		return strings.ToLower(name)
-	}
-	return "what there is not"
 }
 
 // renew takes a fresh grant for the share that the stream is about, in place of the one before.
@@ -248,6 +245,7 @@ func (c *session) renew(m *sharepb.Change, need share.Right, ended func()) error
 	if err != nil {
 		return err
 	}
+	peer.Welcome(c.st)
 	c.mu.Lock()
 	before := c.stop
 	c.pass = pass

@@ -3,6 +3,7 @@ package edit
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -155,4 +156,12 @@ func (c *session) lasting(ctx context.Context, need share.Right, ended func(), r
 		return cause
 	}
 	return err
+}
+
+// verbText is a verb in messages.
+func verbText(v sharepb.Verb) string {
+	if name, ok := strings.CutPrefix(v.String(), "VERB_"); ok {
+		return strings.ToLower(name)
+	}
+	return "what there is not"
 }

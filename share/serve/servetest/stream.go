@@ -22,6 +22,8 @@ type Stream struct {
 	Out bytes.Buffer
 	ID  peer.ID
 
+	Welcomed int // how often a right was found good
+
 	reset atomic.Bool
 }
 
@@ -52,6 +54,9 @@ func (s *Stream) SetReadDeadline(time.Time) error { return nil }
 
 // SetWriteDeadline does nothing.
 func (s *Stream) SetWriteDeadline(time.Time) error { return nil }
+
+// Welcome counts.
+func (s *Stream) Welcome() { s.Welcomed++ }
 
 // Peer is ID.
 func (s *Stream) Peer() peer.ID { return s.ID }
