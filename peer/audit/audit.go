@@ -25,8 +25,8 @@
 //   - Records behind the head are believed when a peer starts, as a crash between the two writes leaves some. Somebody else may
 //     have made them up; that there were any is told.
 //   - Deleting everything, head and all, leaves nothing to find. A running peer notices.
-//   - Logs are kept by size: whoever may cause enough records makes older ones go. Refusals are therefore gathered, see
-//     [Event].Count; what is permitted is not.
+//   - Logs are kept by size: whoever may cause enough records makes older ones go. Refusals and grants are therefore
+//     gathered, see [Event].Count; what else is permitted is not.
 package audit
 
 import (
@@ -141,8 +141,8 @@ type Event struct {
 	Why    string `json:"why,omitempty"`
 
 	// Count is not 0 if the record stands for so many events between First and Last, and Bytes is then their sum. Refusals,
-	// failures and strangers are gathered so: the first is written at once, those of the next seconds with the same kind, result, peer,
-	// share, right and folder are one record. Path is the folder with a slash behind it, if there were several in it, and Why is
+	// failures, grants and strangers are gathered so: the first is written at once, those of the next seconds with the same kind, result,
+	// peer, share, right and folder are one record. Serial is not of several, Path is the folder with a slash behind it, if there were several in it, and Why is
 	// that of the last. While too many different ones come, they are gathered by kind and result alone.
 	Count uint64    `json:"count,omitempty"`
 	First time.Time `json:"first,omitzero"`

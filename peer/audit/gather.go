@@ -8,7 +8,7 @@ import (
 	"github.com/peerd/peerd/peer"
 )
 
-// maxFloods is how many refusals are told apart at once; see [Event].Count.
+// maxFloods is how many refusals are told apart at once, and how many grants; see [Event].Count.
 const maxFloods = 64
 
 // Stamped is an event and when it happened.
@@ -40,10 +40,12 @@ type flood struct {
 	sum   Stamped // zero if nothing came
 }
 
-// isRefusal reports whether an event is one that somebody without any right may cause as often as he likes.
-func isRefusal(e Event) bool {
+// isFree reports whether an event is one that somebody without any right may cause as often as he likes.
+func isFree(e Event) bool {
 	switch e.Kind {
 	case KindRefused, KindPeerSeen, KindPeerClash: // IDs and names are free
+		return true
+	case KindGrant: // so is what is open to all, and what comes by a ticket for whoever has one
 		return true
 	}
 	switch e.Result {
@@ -55,12 +57,12 @@ func isRefusal(e Event) bool {
 
 // Add reports whether the event is to be written now, and keeps it else.
 func (g *Gatherer) Add(e Stamped) bool {
-	if !isRefusal(e.Event) {
+	if !isFree(e.Event) {
 		return true
 	}
 	key := floodKey{e.Kind, e.Result, e.Peer, e.Share, e.ShareID, e.Right, folderOf(e.Path), false}
 	f := g.floods[key]
-	if f == nil && len(g.floods) >= maxFloods {
+	if f == nil && g.crowded(e.Event) {
 		key = floodKey{kind: e.Kind, result: e.Result, others: true}
 		f = g.floods[key]
 	}
@@ -79,6 +81,17 @@ func (g *Gatherer) Add(e Stamped) bool {
 	return !key.others
 }
 
+// crowded reports whether there are too many floods for another one: refusals and strangers do not hide who got a grant.
+func (g *Gatherer) crowded(e Event) bool {
+	n := 0
+	for key := range g.floods {
+		if got := key.kind == KindGrant && key.result == OK; got == (e.Kind == KindGrant && e.Result == OK) {
+			n++
+		}
+	}
+	return n >= maxFloods
+}
+
 func (f *flood) add(e Stamped) {
 	if f.sum.Count == 0 {
 		f.sum = e
@@ -92,6 +105,9 @@ func (f *flood) add(e Stamped) {
 		if !f.key.others {
 			f.sum.Why = e.Why
 		}
+	}
+	if f.sum.Serial != e.Serial { // of many grants
+		f.sum.Serial = ""
 	}
 	if f.sum.Path != e.Path && f.sum.Path != "" {
 		f.sum.Path = f.key.folder

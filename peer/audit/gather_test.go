@@ -30,6 +30,43 @@ func TestFloodOfStrangers(t *testing.T) {
 	}
 }
 
+// TestFloodOfGrants: whoever is let in may ask for grants as often as it likes, and none is forgotten, but neither do they
+// push out what happened before. Refusals do not hide who got one.
+func TestFloodOfGrants(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	grant := func(who string, i int) Stamped {
+		return Stamped{Event{Kind: KindGrant, Peer: peer.ID(who), ShareID: "films", Result: OK, Serial: fmt.Sprint(i)}, now}
+	}
+	g, written := Gatherer{Window: 5 * time.Second}, 0
+	const n = 10_000
+	for i := range n {
+		g.Add(Stamped{Event{Kind: KindRefused, Peer: peer.ID(fmt.Sprint(i)), Result: peer.Denied.String()}, now})
+	}
+	for i := range n {
+		if g.Add(grant("eve", i)) {
+			written++
+		}
+	}
+	if !g.Add(grant("anna", 0)) {
+		t.Error("another's first grant is not written at once")
+	}
+	var times uint64
+	due := 0
+	for _, e := range g.Due(now.Add(5*time.Second), false) {
+		if e.Kind != KindGrant {
+			continue
+		}
+		due++
+		times += e.Times()
+		if e.Peer != "eve" || e.Serial != "" {
+			t.Errorf("gathered is %+v", e)
+		}
+	}
+	if written != 1 || due != 1 || times != n-1 {
+		t.Errorf("%d records at once, then %d that stand for %d", written, due, times)
+	}
+}
+
 // TestWhyOfFlood: of guesses that were held back in the end it shows that they were.
 func TestWhyOfFlood(t *testing.T) {
 	g := Gatherer{Window: 5 * time.Second}

@@ -3,10 +3,7 @@ package serve
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"time"
-
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/audit"
@@ -34,6 +31,7 @@ type Doorman struct {
 	gate     *Gate
 	dummy    auth.Dummy
 	throttle *auth.Throttle
+	pace     auth.Pace // of those that guess nothing
 }
 
 // NewDoorman makes the Doorman of a gate. Shares that are not there answer by dummy.
@@ -42,7 +40,7 @@ func NewDoorman(gate *Gate, dummy auth.Dummy, throttle *auth.Throttle) *Doorman 
 }
 
 // Handle is the handler of [AuthProtocol].
-func (d *Doorman) Handle(_ context.Context, st peer.Stream) error {
+func (d *Doorman) Handle(ctx context.Context, st peer.Stream) error {
 	if err := st.SetDeadline(time.Now().Add(authTimeout)); err != nil {
 		return err
 	}
@@ -50,6 +48,11 @@ func (d *Doorman) Handle(_ context.Context, st peer.Stream) error {
 	var hello sharepb.AuthHello
 	if err := in.ReadMsg(&hello, MaxAuthFrame); err != nil {
 		return err
+	}
+	if !hello.GetPassword() {
+		if err := d.pace.Wait(ctx, st); err != nil {
+			return err
+		}
 	}
 	result, err := d.run(&hello, in, st)
 	if errors.Is(err, errAnswered) {
@@ -130,7 +133,7 @@ func (d *Doorman) password(name string, in *wire.Reader, st peer.Stream) (*share
 	if err := in.ReadMsg(&m, MaxAuthFrame); err != nil {
 		return nil, err
 	}
-	attempt := auth.Attempt{Share: id, Peer: st.Peer(), Addr: addrOf(st)}
+	attempt := auth.Attempt{Share: id, Peer: st.Peer(), Addr: auth.AddrOf(st)}
 	run, wait := d.throttle.Charge(d.gate.now(), attempt)
 	if run == nil {
 		return nil, refuse(st, wait)
@@ -184,16 +187,4 @@ func rightOf(s auth.Slot) share.Right {
 		return share.Full
 	}
 	return share.None
-}
-
-// addrOf is the address on the other end, or the zero address where it has none that is an IP.
-func addrOf(st peer.Stream) netip.Addr {
-	if a := st.Remote(); a != nil {
-		if ip, err := manet.ToIP(a); err == nil {
-			if addr, ok := netip.AddrFromSlice(ip); ok {
-				return addr.Unmap()
-			}
-		}
-	}
-	return netip.IPv6Unspecified()
 }

@@ -104,3 +104,29 @@ func TestRightsAreWelcome(t *testing.T) {
 		}
 	}
 }
+
+// TestManyGrants: who asks again and again for what is open to all waits for the answer in the end.
+func TestManyGrants(t *testing.T) {
+	b := newBare(t, &files{})
+	b.offers.Add(serve.Offer{Info: share.Info{ID: share.ID{2: 2}, Name: "fun", Open: share.Read}, Epochs: grant.Epochs{Read: 1, Full: 1}})
+	synctest.Test(t, func(t *testing.T) {
+		doorman := serve.NewDoorman(b.gate, auth.Dummy{}, new(auth.Throttle))
+		ask := func(name string, n int) time.Duration {
+			begin := time.Now()
+			for range n {
+				in := servetest.Frames(t, &sharepb.AuthHello{Share: name, How: &sharepb.AuthHello_Open{Open: true}})
+				st := &servetest.Stream{In: bytes.NewReader(in), ID: b.holder}
+				if err := doorman.Handle(t.Context(), st); err != nil || st.Welcomed != 1 {
+					t.Fatalf("no grant: %v", err)
+				}
+			}
+			return time.Since(begin)
+		}
+		if took := ask("fun", 200); took > 0 {
+			t.Errorf("who needs many waits for %v", took)
+		}
+		if took := ask("fun", 200); took < 10*time.Second {
+			t.Errorf("who asks for far more than it needs waits for %v", took)
+		}
+	})
+}
