@@ -233,6 +233,30 @@ func (l *firstGot) Got(id peer.ID, path string, n int64) {
 	}
 }
 
+// gave reports whether all of these have given something.
+func (l *ledger) gave(ids ...peer.ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		if l.got[id] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// caught reports whether all of these are banned.
+func (l *ledger) caught(ids ...peer.ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		if !l.banned[id] {
+			return false
+		}
+	}
+	return true
+}
+
 // some is what came so far.
 func (l *ledger) some() int64 {
 	l.mu.Lock()
@@ -245,6 +269,35 @@ func (l *ledger) sum() (n int64) {
 		n += g
 	}
 	return n + l.had
+}
+
+// holdBack has each of these give one piece, and the owner its manifest, but no more until others did their part, however late they are.
+func (c *crowd) holdBack(t *testing.T, done func() bool, all ...*holding) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	for _, s := range all {
+		var (
+			mu     sync.Mutex
+			gave   bool
+			hashed = make(map[int]bool) // the owner reads each piece once for its manifest, and nobody asks for it before
+		)
+		free := func(piece int) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			if s == c.at && !hashed[piece] {
+				hashed[piece] = true
+				return true
+			}
+			defer func() { gave = true }()
+			return !gave
+		}
+		hook := func(piece int) {
+			for free := free(piece); !free && !done() && ctx.Err() == nil; {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		s.hook.Store(&hook)
+	}
 }
 
 // fetcher is one that has everybody for a source.
@@ -282,10 +335,14 @@ func (c *crowd) fetch(t *testing.T, as peer.ID, dst string, o fetch.Options) err
 // An owner and three seeds: each gives something, nothing is counted twice.
 func TestEverybodyGives(t *testing.T) {
 	c := newCrowd(t, 16*mib+5)
+	all, ids := []*holding{c.at}, []peer.ID{transfertest.Source}
 	for i := range 3 {
-		c.seed(t, fmt.Sprint("seed", i), c.data, everything)
+		name := fmt.Sprint("seed", i)
+		s, _ := c.seed(t, name, c.data, everything)
+		all, ids = append(all, s), append(ids, peerID(name))
 	}
 	dst, l := t.TempDir(), newLedger()
+	c.holdBack(t, func() bool { return l.gave(ids...) }, all...)
 	if err := c.fetch(t, transfertest.Reader, dst, fetch.Options{Progress: l}); err != nil {
 		t.Fatal(err)
 	}
@@ -300,15 +357,17 @@ func TestEverybodyGives(t *testing.T) {
 func TestAskerIsAsked(t *testing.T) {
 	c := newCrowd(t, 16*mib+5)
 	var asks []tracker.Source
+	all := []*holding{c.at}
 	for i := range 2 {
 		name := fmt.Sprint("asker", i)
-		c.seed(t, name, c.data, everything)
-		asks = append(asks, tracker.Source{Peer: peerID(name)})
+		s, _ := c.seed(t, name, c.data, everything)
+		all, asks = append(all, s), append(asks, tracker.Source{Peer: peerID(name)})
 	}
 	c.table.Drop(c.file.Share, asks[0].Peer)
 	c.table.Drop(c.file.Share, asks[1].Peer)
 	more, dst := make(chan struct{}), t.TempDir()
 	l := &firstGot{ledger: newLedger(), of: asks[0].Peer, then: func() { close(more) }}
+	c.holdBack(t, func() bool { return l.gave(asks[0].Peer, asks[1].Peer) }, all...)
 	asked := 0
 	askers := func(f transfer.File) ([]tracker.Source, <-chan struct{}) {
 		if f.ID() != c.file.ID() {
@@ -351,18 +410,23 @@ func TestDeafSources(t *testing.T) {
 func TestLyingSeeds(t *testing.T) {
 	c := newCrowd(t, 16*mib+5)
 	wrong := content(len(c.data), 4)
-	var liars []*holding
+	var (
+		liars []*holding
+		ids   []peer.ID
+	)
 	for i := range 3 {
-		s, _ := c.seed(t, fmt.Sprint("liar", i), wrong, everything)
-		liars = append(liars, s)
+		name := fmt.Sprint("liar", i)
+		s, _ := c.seed(t, name, wrong, everything)
+		liars, ids = append(liars, s), append(ids, peerID(name))
 	}
 	dst, l := t.TempDir(), newLedger()
+	c.holdBack(t, func() bool { return l.caught(ids...) }, c.at)
 	if err := c.fetch(t, transfertest.Reader, dst, fetch.Options{Progress: l}); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, filepath.Join(dst, "f"), c.data)
 	for i, s := range liars {
-		id := peerID(fmt.Sprint("liar", i))
+		id := ids[i]
 		if l.bad[id] != 3 || !l.banned[id] || l.got[id] > 0 || s.asked.Load() > 3 {
 			t.Errorf("liar %d: %d bad, banned %v, asked for %d pieces", i, l.bad[id], l.banned[id], s.asked.Load())
 		}

@@ -70,11 +70,7 @@ func TestOpenOwnerGoes(t *testing.T) {
 	c.seed(t, "one", c.data, func(i int) bool { return i != c.all-1 })
 	l := newLedger()
 	h := c.open(t, fetch.Options{Progress: l, Patience: time.Hour})
-	gives := func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.got[peerID("one")] > 0
-	}
+	gives := func() bool { return l.gave(peerID("one")) }
 	off := 0
 	for ; off < 4*mib || off < 9*mib && !gives(); off += 128 << 10 {
 		reads(t, h, c.data, off, 128<<10)
@@ -108,7 +104,16 @@ func TestOpenChangedWithOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.seed(t, "one", c.data, func(i int) bool { return i < c.all/2 })
-	h := c.open(t, fetch.Options{Shelf: nil})
+	l := newLedger()
+	gives := func() bool { return l.gave(peerID("one")) }
+	ctx := soon(t)
+	hook := func(piece int) { // the other has joined by the time that the file changes
+		for piece >= mib/transfer.MinPiece && !gives() && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	c.at.hook.Store(&hook)
+	h := c.open(t, fetch.Options{Progress: l, Shelf: nil})
 	for off := 0; off < 2*mib; off += 128 << 10 {
 		reads(t, h, c.data, off, 128<<10)
 	}
