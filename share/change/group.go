@@ -61,7 +61,7 @@ func (g *group) run() error {
 	}
 	e := g.e
 	if err := e.room(g.ctx, 0, g.grow, g.keep); err != nil {
-		return err
+		return errors.Join(act.ErrRoom, err)
 	}
 	todo := make([]*act.Step, len(g.steps))
 	for i, s := range g.steps {

@@ -18,7 +18,7 @@ type put struct {
 	verb     string
 	strict   bool             // a base that does not fit is an error, not a conflict copy
 	keepMode bool             // the staged file has the mode that a new file shall have
-	copied   bool             // the staged file is of use for this put alone
+	copied   bool             // the staged file goes with a put that failed
 	seen     transfer.Version // of what it was compared with
 	same     transfer.Version // of what was found at the path with the same bytes
 	claim    *history.Claim   // that this is the writer's own
@@ -35,10 +35,9 @@ const maxTries = 5
 // Commit gives staged files their places. They last when it returns, all of them for the price of two syncs of the disk for
 // each thousand. What was there is kept as a version. Where a Base does not fit, nothing is replaced: the newcomer becomes a
 // conflict copy; but if it has the very bytes that are there, it is dropped. Results are in the order of puts; the staged file of
-// one that failed stays.
+// one that failed stays, unless there was no room for it.
 func (e *Editor) Commit(ctx context.Context, puts []Put) []Result {
-	results := make([]Result, len(puts))
-	todo := make([]*put, len(puts))
+	results, todo := make([]Result, len(puts)), make([]*put, len(puts))
 	for i, p := range puts {
 		todo[i] = &put{Put: p, verb: "put", res: &results[i]}
 	}
@@ -119,15 +118,16 @@ func (e *Editor) commitGroup(ctx context.Context, puts []*put) (again []*put) {
 			}
 		}
 	}
-	if err != nil {
-		again = nil
-		for _, p := range puts {
-			if p.res.Err == nil {
-				*p.res = Result{Err: fail(p.verb, p.Path, err)}
-			}
+	if err == nil {
+		return again
+	}
+	for _, p := range puts {
+		if p.res.Err == nil {
+			*p.res = Result{Err: fail(p.verb, p.Path, err)}
+			p.copied = p.copied || errors.Is(err, act.ErrRoom)
 		}
 	}
-	return again
+	return nil
 }
 
 // planPut adds the step that a put takes; none if there is nothing to do.

@@ -1,6 +1,7 @@
 package change_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/peerd/peerd/peer"
@@ -22,6 +23,11 @@ func TestLimits(t *testing.T) {
 	full(r, "beyond the quota", r.e.Room(t.Context(), 16, 0))
 	two := r.ok(r.put("a", "abcdefghij", is(one.Entry.Version), anna)) // its version counts from now on
 	full(r, "beyond the quota, with a version", r.put("a", "xxxxxxxxxx", is(two.Entry.Version), anna).Err)
+	for name := range r.disk.Files(true) {
+		if strings.HasPrefix(name, ".peerd/tmp/up-") {
+			r.Errorf("what there was no room for takes room: %s", name)
+		}
+	}
 
 	r.limit = change.Limits{}
 	r.disk.SetFree(1<<30 + 5)

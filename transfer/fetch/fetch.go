@@ -33,10 +33,12 @@ type Options struct {
 	Progress transfer.Progress
 	Waiting  func(error) // told when the owner can't be reached and is tried again, and what is missing; may be nil
 	Pace     func(ctx context.Context, from peer.ID, n int) error
-	Sources  Sources
-	Shelf    pull.Shelf    // nil keeps and gives on nothing
-	Memory   *recent.Cache // what files that are read keep in memory; nil has one of the Fetcher's own
-	Log      *slog.Logger
+	// Exact has a file that is not as large as its Item says be an error of kind [peer.Conflict]: whoever lets it in goes by that.
+	Exact   bool
+	Sources Sources
+	Shelf   pull.Shelf    // nil keeps and gives on nothing
+	Memory  *recent.Cache // what files that are read keep in memory; nil has one of the Fetcher's own
+	Log     *slog.Logger
 }
 
 // Sources is what it takes to have sources besides the owner.

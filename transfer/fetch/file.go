@@ -36,6 +36,9 @@ func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace
 		return none, err
 	}
 	defer ms.close()
+	if err := f.sized(it, ms.layout.Size); err != nil {
+		return none, err
+	}
 	if ms.layout.Pieces() == 1 {
 		return none, f.src.Changed(it.Path)
 	}
@@ -74,6 +77,17 @@ func (f *Fetcher) tryLarge(ctx context.Context, it Item, dst *store.Dir, replace
 		return none, err
 	}
 	return ms.root, nil
+}
+
+// errResized is not [lane.ErrChanged]: what an Item says of a file's size does not become true by asking again.
+var errResized = errors.New("the file changed meanwhile, and has another size")
+
+// sized says that a file is of another size than its Item, where that counts.
+func (f *Fetcher) sized(it Item, size int64) error {
+	if !f.opts.Exact || size == it.Size {
+		return nil
+	}
+	return &peer.Error{Path: f.src.Path(it.Path), Kind: peer.Conflict, Err: errResized, Hint: "run it again"}
 }
 
 // fill brings every piece that is neither in part nor in an old version of the file, and then calls whole.

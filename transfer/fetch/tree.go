@@ -244,6 +244,9 @@ func (j *smallJob) Receive(r *transferpb.GetReply, body io.Reader, s *lane.Scrat
 		return err // of the stream, or a source that makes no sense
 	}
 	if err == nil {
+		err = j.f.sized(j.it, int64(len(data)))
+	}
+	if err == nil {
 		err = j.put(data, store.Meta{ModTime: st.ModTime, Exec: j.it.Exec})
 	}
 	if err != nil {

@@ -106,6 +106,35 @@ func TestCopyUp(t *testing.T) {
 	wants(t, "what was moved", berta.look("//anna/more/move"), peer.NotFound)
 }
 
+// TestGrowsWhileItIsPut: what grew since it was named is named again, and is there as it is then.
+func TestGrowsWhileItIsPut(t *testing.T) {
+	anna := start(t, "anna")
+	anna.cfg.Download = 2 << 20
+	anna.restart()
+	berta := start(t, "berta", anna)
+	berta.sees(anna)
+	anna.offer("docs", nil, full)
+	src := t.TempDir()
+	for i, name := range []string{"a", "b", "c", "small", "y", "z"} { // three that are large are fetched at a time
+		size := 3 << 20 / 2
+		if name == "small" {
+			size = 1000
+		}
+		write(t, filepath.Join(src, "logs", name), random(size, byte(i)))
+	}
+	grown := random(2<<20, 9)
+	again := false
+	req := control.CopyRequest{Recursive: true, Local: []string{filepath.Join(src, "logs")}, To: ref(t, "//anna/docs/logs")}
+	err := berta.Copy(t.Context(), req, func(e control.CopyEvent) {
+		if e.Bytes > 0 && !again {
+			again = true
+			write(t, filepath.Join(src, "logs", "z"), grown)
+		}
+	})
+	works(t, "a file that grows", err)
+	berta.is("//anna/docs/logs/z", grown)
+}
+
 // TestVersionsAreNotForReaders: who may only read a share is told so, and not that a right has ended.
 func TestVersionsAreNotForReaders(t *testing.T) {
 	anna := start(t, "anna")

@@ -26,6 +26,9 @@ type Step struct {
 // ErrMoved says that a path changed between the planning and the change: planning again may do.
 var ErrMoved = errors.New("it changed meanwhile")
 
+// ErrRoom says that there was no room for a group, of which nothing was begun.
+var ErrRoom = errors.New("there is no room")
+
 // ErrNotEmpty is that of a folder that can't be removed.
 var ErrNotEmpty = errors.New("the folder is not empty, or holds what is not shared")
 

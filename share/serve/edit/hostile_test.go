@@ -236,7 +236,7 @@ func (l lyingManifests) Get(transfer.FileID) (transfer.Manifest, bool) {
 	if err != nil {
 		return transfer.Manifest{}, false
 	}
-	m, err := manifest.Build(bytes.NewReader(l.other), layout, nil)
+	m, err := manifest.Build(bytes.NewReader(l.other), layout, func(int, transfer.Hash) error { return nil })
 	return m, err == nil
 }
 
@@ -273,8 +273,8 @@ func TestPutThatLies(t *testing.T) {
 	s := open(t, w, w.Anna, putChange())
 	s.say(&sharepb.PutItem{Number: 1, Path: []string{"large"}, Size: servetest.LargeSize, ModTime: 1e9, Base: &sharepb.Base{Any: true}}, &sharepb.PutItem{})
 	m := s.hear()
-	if err := wire.ToError(m.Error); err == nil {
-		t.Errorf("a lie was put: %v", m)
+	if err := wire.ToError(m.Error); peer.KindOf(err) != peer.Integrity {
+		t.Errorf("a lie was put, or not found out: %v", m)
 	}
 	docs, _ := w.Offers.Named("docs")
 	f, err := docs.FS.Open(t.Context(), servetest.Path(t, "large"))
@@ -345,4 +345,36 @@ func FuzzChange(f *testing.F) {
 			t.Errorf("%d changes without a right", n)
 		}
 	})
+}
+
+// TestPutOfAnotherSize: a file that is larger or smaller than was said is not taken, whatever was said: what may be put goes by that.
+func TestPutOfAnotherSize(t *testing.T) {
+	const mib = 1 << 20
+	for _, tc := range []struct{ says, is int64 }{
+		{0, 100}, {100, mib}, {100, 99}, {2 * mib, 8 * mib}, {8 * mib, 2 * mib}, {mib, 2 * mib}, {2 * mib, 1000}, {2 * mib, 0},
+	} {
+		t.Run(fmt.Sprintf("%d of %d", tc.is, tc.says), func(t *testing.T) {
+			w := servetest.New(t)
+			b := bytes.Repeat([]byte("a"), int(tc.is))
+			w.Lying(w.Anna, giver{w.Anna.ID(), b}, lyingManifests{b})
+			docs, _ := w.Offers.Named("docs")
+			dir := w.Dir(docs.ID)
+			for _, size := range []int64{tc.says, tc.is} {
+				s := open(t, w, w.Anna, putChange())
+				s.say(&sharepb.PutItem{Number: 1, Path: []string{"f"}, Size: size, ModTime: 1e9}, &sharepb.PutItem{})
+				err := wire.ToError(s.hear().Error)
+				info, there := os.Stat(filepath.Join(dir, "f"))
+				switch {
+				case size == tc.is && (err != nil || there != nil || info.Size() != size):
+					t.Errorf("what is as large as was said: %v, %v", err, there)
+				case size != tc.is && (peer.KindOf(err) != peer.Conflict || there == nil):
+					t.Errorf("%v, and the file: %v", err, there)
+				}
+				left, _ := filepath.Glob(filepath.Join(dir, ".peerd", "tmp", "*"))
+				if len(left) > 0 {
+					t.Errorf("in staging are %q", left)
+				}
+			}
+		})
+	}
 }

@@ -99,7 +99,7 @@ func (c *session) put(ctx context.Context, o serve.Offer, sh Share, up *sharepb.
 	f := fetch.New(ctx, fetch.Source{
 		Opener: c.Opener, Peer: c.st.Peer(), Share: transfer.ShareID(up.Id), Label: "what " + string(c.Name(c.st.Peer())) + " puts",
 		Grant: func(context.Context) ([]byte, error) { return up.Token, nil },
-	}, fetch.Options{Lanes: 2, First: 1, Patience: c.Patience, Progress: p, Pace: c.Pace, Log: c.Log})
+	}, fetch.Options{Lanes: 2, First: 1, Patience: c.Patience, Exact: true, Progress: p, Pace: c.Pace, Log: c.Log})
 	defer f.Close()
 	var tasks sync.WaitGroup
 	committed := make(chan error, 1)

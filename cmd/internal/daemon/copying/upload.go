@@ -35,7 +35,18 @@ type upload struct {
 	items map[uint64]share.Entry // under way, with their local paths
 	sizes int64                  // bytes that the owner verified
 	had   int64
+	tries int
+	late  []late // files to be named again
 }
+
+// late is a file that changed since it was named, or so it seems.
+type late struct {
+	share.Entry
+	err error
+}
+
+// maxTries is how often a file is named again that changes all the time.
+const maxTries = 4
 
 // up copies a file or folder of this computer to a share, and goes on when the owner was away for a while.
 func (c *copying) up(ctx context.Context, src string, into bool) error {
@@ -119,7 +130,11 @@ func (c *copying) tryUp(ctx context.Context, src string, into bool) error {
 	}
 	up := c.world.Uploads().Begin(u.at.Peer.ID, fmt.Sprintf("%s\x00%s\x00%s", real, u.at.Access.Share, u.to))
 	defer up.Close()
-	return c.world.Ended(u.at, u.fs.Put(ctx, up, u.all(ctx), u))
+	err = u.fs.Put(ctx, up, u.all(ctx), u)
+	for u.tries = 1; err == nil && len(u.late) > 0; u.tries++ {
+		err = u.fs.Put(ctx, up, u.again(ctx), u)
+	}
+	return c.world.Ended(u.at, err)
 }
 
 // localError says what is wrong with a source on this computer.
@@ -237,6 +252,29 @@ func (u *upload) all(ctx context.Context) iter.Seq2[remote.PutItem, error] {
 		}
 		if held.Number != 0 {
 			yield(held, nil)
+		}
+	}
+}
+
+// again yields what changed since it was named, as it is now.
+func (u *upload) again(ctx context.Context) iter.Seq2[remote.PutItem, error] {
+	all := u.late
+	u.late, u.sizes, u.had = nil, 0, 0
+	return func(yield func(remote.PutItem, error) bool) {
+		for _, e := range all {
+			now, err := u.files.Stat(ctx, e.Path)
+			if err != nil || now.Kind != share.File || now.Size == e.Size && now.ModTime.Equal(e.ModTime) {
+				to := u.destination(e.Entry)
+				u.fail(e.Entry, to, located(e.err, u.fs.Full(to)))
+				continue
+			}
+			u.mu.Lock()
+			u.sum.TotalFiles--
+			u.sum.TotalBytes -= e.Size
+			u.mu.Unlock()
+			if it, ok := u.item(now); ok && !yield(it, nil) {
+				return
+			}
 		}
 	}
 }
@@ -382,6 +420,9 @@ func (u *upload) Put(number uint64, c remote.Changed) {
 	}
 	to := u.destination(e)
 	switch {
+	case peer.KindOf(c.Err) == peer.Conflict && e.Kind == share.File && u.tries < maxTries:
+		u.late = append(u.late, late{e, c.Err})
+		return
 	case c.Err != nil:
 		u.fail(e, to, located(c.Err, u.fs.Full(to)))
 		return
