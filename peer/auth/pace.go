@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"context"
 	"maps"
 	"net/netip"
 	"sync"
@@ -21,30 +20,14 @@ const (
 )
 
 // Pace slows down those that ask again and again for what is theirs for the asking: each answer takes a signature and is
-// written down. It never refuses. The zero Pace is ready; it is safe for concurrent use.
+// written down. It never refuses. Times come from the caller. The zero Pace is ready; it is safe for concurrent use.
 type Pace struct {
 	mu   sync.Mutex
 	full map[bucket]time.Time // when each bucket is full again; those that are full may be left out
 }
 
-// Wait takes what one question costs, and returns when it may be answered or with the end of the context.
-func (p *Pace) Wait(ctx context.Context, st peer.Stream) error {
-	wait := p.take(time.Now(), st.Peer(), AddrOf(st))
-	if wait <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// take charges one question, and gives how long to wait with its answer.
-func (p *Pace) take(now time.Time, id peer.ID, addr netip.Addr) (wait time.Duration) {
+// Take charges one question, and gives how long to wait with its answer.
+func (p *Pace) Take(now time.Time, id peer.ID, addr netip.Addr) (wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.full == nil {

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -17,19 +16,19 @@ func TestPace(t *testing.T) {
 	at := netip.MustParseAddr
 	p := new(Pace)
 	for i := range paceBurst {
-		if d := p.take(now, "anna", at("10.0.0.1")); d > 0 {
+		if d := p.Take(now, "anna", at("10.0.0.1")); d > 0 {
 			t.Fatalf("question %d waits for %v", i+1, d)
 		}
 	}
 	for i := range 4 {
-		if d := p.take(now, "anna", at("10.0.0.1")); d != time.Duration(i+1)*paceEvery {
+		if d := p.Take(now, "anna", at("10.0.0.1")); d != time.Duration(i+1)*paceEvery {
 			t.Errorf("question %d too many waits for %v", i+1, d)
 		}
 	}
-	if d := p.take(now, "carl", at("10.0.0.1")); d > 0 {
+	if d := p.Take(now, "carl", at("10.0.0.1")); d > 0 {
 		t.Errorf("another of the address waits for %v", d)
 	}
-	if d := p.take(now.Add(time.Minute), "anna", at("10.0.0.1")); d > 0 {
+	if d := p.Take(now.Add(time.Minute), "anna", at("10.0.0.1")); d > 0 {
 		t.Errorf("a minute later it waits for %v", d)
 	}
 	for _, addr := range []string{"10.0.0.2", "fd00::%x"} {
@@ -39,37 +38,16 @@ func TestPace(t *testing.T) {
 			if addr != "10.0.0.2" {
 				a = fmt.Sprintf(addr, i+1)
 			}
-			waited = p.take(now, peer.ID(fmt.Sprint(i)), at(a))
+			waited = p.Take(now, peer.ID(fmt.Sprint(i)), at(a))
 		}
 		if waited != paceHostBurst*paceHostEvery {
 			t.Errorf("%s: throw-away IDs wait for %v", addr, waited)
 		}
 	}
 	for i := range maxPaced + 100 {
-		p.take(now, peer.ID(fmt.Sprint(i)), at("10.0.0.3"))
+		p.Take(now, peer.ID(fmt.Sprint(i)), at("10.0.0.3"))
 	}
 	if len(p.full) > maxPaced {
 		t.Errorf("%d are remembered", len(p.full))
-	}
-}
-
-// asker is a stream without an address.
-type asker struct{ peer.Stream }
-
-func (asker) Peer() peer.ID     { return "anna" }
-func (asker) Remote() peer.Addr { return nil }
-
-func TestPaceEndsWithStream(t *testing.T) {
-	p := new(Pace)
-	ctx, cancel := context.WithCancel(t.Context())
-	for range paceBurst {
-		if err := p.Wait(ctx, asker{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p.take(time.Now().Add(time.Hour), "anna", netip.IPv6Unspecified()) // the hour is taken as well
-	cancel()
-	if err := p.Wait(ctx, asker{}); err == nil {
-		t.Error("it waited to the end")
 	}
 }

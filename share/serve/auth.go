@@ -50,8 +50,12 @@ func (d *Doorman) Handle(ctx context.Context, st peer.Stream) error {
 		return err
 	}
 	if !hello.GetPassword() {
-		if err := d.pace.Wait(ctx, st); err != nil {
-			return err
+		wait := time.NewTimer(d.pace.Take(time.Now(), st.Peer(), auth.AddrOf(st)))
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	result, err := d.run(&hello, in, st)
