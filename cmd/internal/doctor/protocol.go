@@ -31,7 +31,7 @@ const (
 	requestTime = 5 * time.Second        // for a request to arrive
 	backTime    = 1 * time.Second        // for calling back
 	streamTime  = 400 * time.Millisecond // of sending
-	streamPause = time.Second            // between two streams, to whomever: nobody keeps us busy with this
+	pause       = time.Second            // between two calls, and two streams, for whomever: nobody keeps us busy with this
 	streamUnit  = 128 << 10
 	maxStream   = 512 << 20
 )
@@ -48,11 +48,25 @@ type Helper struct {
 	now        func() time.Time
 
 	mu   sync.Mutex
-	next time.Time // of a stream, at the soonest
+	next map[byte]time.Time // of what is wanted, at the soonest
 }
 
 // NewHelper makes a Helper.
-func NewHelper(i Identifier, now func() time.Time) *Helper { return &Helper{identifier: i, now: now} }
+func NewHelper(i Identifier, now func() time.Time) *Helper {
+	return &Helper{identifier: i, now: now, next: make(map[byte]time.Time)}
+}
+
+// turn reports whether something that is wanted may be done now.
+func (h *Helper) turn(want byte) bool {
+	now := h.now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now.Before(h.next[want]) {
+		return false
+	}
+	h.next[want] = now.Add(pause)
+	return true
+}
 
 // Handle serves one request by [Protocol].
 func (h *Helper) Handle(ctx context.Context, s peer.Stream) error {
@@ -76,11 +90,14 @@ func (h *Helper) Handle(ctx context.Context, s peer.Stream) error {
 // call calls the other side of a stream.
 func (h *Helper) call(ctx context.Context, s peer.Stream, port uint16) Answer {
 	from, ok := addrPort(s.Remote())
-	if !ok {
+	if !ok || isCircuit(s.Remote()) { // whose address is the relay's
 		return Unknown
 	}
 	addrs := discovery.Addrs(netip.AddrPortFrom(from.Addr(), port))
 	if len(addrs) == 0 {
+		return Unknown
+	}
+	if !h.turn(wantCall) {
 		return Unknown
 	}
 	ctx, cancel := context.WithTimeout(ctx, backTime)
@@ -97,16 +114,10 @@ func (h *Helper) call(ctx context.Context, s peer.Stream, port uint16) Answer {
 
 // stream sends for a while.
 func (h *Helper) stream(s peer.Stream) error {
-	now := h.now()
-	h.mu.Lock()
-	soon := now.Before(h.next)
-	if !soon {
-		h.next = now.Add(streamPause)
-	}
-	h.mu.Unlock()
-	if soon {
+	if !h.turn(wantStream) {
 		return &peer.Error{Op: "help a doctor", Kind: peer.Busy}
 	}
+	now := h.now()
 	buf := make([]byte, streamUnit)
 	for sent := 0; sent < maxStream && h.now().Sub(now) < streamTime; sent += len(buf) {
 		if _, err := s.Write(buf); err != nil {
@@ -202,6 +213,11 @@ func addrPort(a peer.Addr) (netip.AddrPort, bool) {
 	}
 	ap, err := netip.ParseAddrPort(at)
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), err == nil
+}
+
+func isCircuit(a peer.Addr) bool {
+	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
+	return err == nil
 }
 
 func isTCP(a peer.Addr) bool {

@@ -33,7 +33,9 @@ func freePort(t *testing.T) int {
 func TestCallBack(t *testing.T) {
 	h := peertest.Hosts(t, 3)
 	asker, helper, other := h[0], h[1], h[2]
-	helper.Handle(Protocol, 4, NewHelper(helper, time.Now).Handle)
+	later := time.Now()
+	now := func() time.Time { later = later.Add(pause); return later } // one question comes after the other
+	helper.Handle(Protocol, 4, NewHelper(helper, now).Handle)
 	for _, tt := range []struct {
 		name string
 		who  *host.Host
@@ -73,6 +75,35 @@ func TestCallBackGoesNowhereElse(t *testing.T) {
 	}
 }
 
+// TestCallsBackSeldom: nobody has ports tried by a peer one after the other, nor those of a relay that carries its circuit.
+func TestCallsBackSeldom(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	m := mute{make(chan peer.Addr, 2)}
+	h := NewHelper(m, func() time.Time { return now })
+	ask := func(remote string) {
+		t.Helper()
+		s := &wireStream{in: bytes.NewReader([]byte("\x01\x11\x67")), remote: ma.StringCast(remote)}
+		if err := h.Handle(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const near = "/ip4/10.0.0.9/tcp/50000"
+	ask(near + "/p2p/12D3KooWBXwPMCcQVzR7vo55jcacRdf9qj6Qj9qNAU3M37EaxJ2e/p2p-circuit")
+	if n := len(m.asked); n != 0 {
+		t.Error("a relay was called")
+	}
+	ask(near)
+	ask("/ip4/10.0.0.8/tcp/50000")
+	if n := len(m.asked); n != 1 {
+		t.Errorf("%d were called in a second", n)
+	}
+	now = now.Add(pause)
+	ask(near)
+	if n := len(m.asked); n != 2 {
+		t.Errorf("%d were called in two seconds", n)
+	}
+}
+
 func TestThroughput(t *testing.T) {
 	h := peertest.Hosts(t, 2)
 	helper := NewHelper(h[1], time.Now)
@@ -82,7 +113,7 @@ func TestThroughput(t *testing.T) {
 		t.Fatalf("%v, %v", r, err)
 	}
 	helper.mu.Lock()
-	helper.next = time.Now().Add(time.Hour) // as if it had just served another
+	helper.next[wantStream] = time.Now().Add(time.Hour) // as if it had just served another
 	helper.mu.Unlock()
 	if r, err := throughput(t.Context(), h[0], h[1].ID(), time.Now); err == nil {
 		t.Errorf("a busy helper sends %v", r)
