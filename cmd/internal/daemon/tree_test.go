@@ -70,19 +70,22 @@ func TestTree(t *testing.T) {
 	get("berta/own/c.txt", http.StatusOK, "gamma")
 	get("nobody/docs/a.txt", http.StatusNotFound, "")
 	get("anna/docs/none", http.StatusNotFound, "")
-	if code, _ := asks(t, http.MethodPut, url+"berta/own/new.txt", "delta"); code != http.StatusCreated {
-		t.Errorf("a PUT to an own share: %d", code)
+	put := func(path, text string) {
+		t.Helper()
+		if code, _ := asks(t, http.MethodPut, url+path, text); code != http.StatusCreated {
+			t.Errorf("a PUT to %s: %d", path, code)
+		}
+		waits(t, path+" to be delivered", func() bool { // if that takes long a PUT is answered before
+			st, err := berta.Status(t.Context())
+			works(t, "status", err)
+			return st.Pending.Count == 0
+		})
 	}
+	put("berta/own/new.txt", "delta")
 	berta.is("//berta/own/new.txt", "delta")
-	if code, _ := asks(t, http.MethodPut, url+"anna/docs/new.txt", "delta"); code != http.StatusCreated {
-		t.Errorf("a PUT: %d", code)
-	}
+	put("anna/docs/new.txt", "delta")
 	if b, err := os.ReadFile(filepath.Join(dir, "new.txt")); err != nil || string(b) != "delta" {
 		t.Errorf("the owner has %q, %v", b, err)
-	}
-	st, err := berta.Status(t.Context())
-	if err != nil || st.Pending.Count != 0 {
-		t.Errorf("%+v waits, %v", st.Pending, err)
 	}
 
 	anna.stop()
