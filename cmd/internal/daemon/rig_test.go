@@ -9,9 +9,12 @@ import (
 	"iter"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,7 +57,7 @@ func start(t *testing.T, name string, join ...*node) *node {
 		t.Fatal(err)
 	}
 	cfg := config.Default(paths, name)
-	cfg.MDNS, cfg.Listen = false, []string{"127.0.0.1:0"}
+	cfg.MDNS, cfg.Listen = false, []string{net.JoinHostPort(loopback(), "0")}
 	for _, other := range join {
 		cfg.Join = append(cfg.Join, other.addr)
 	}
@@ -62,6 +65,18 @@ func start(t *testing.T, name string, join ...*node) *node {
 	n.run()
 	t.Cleanup(func() { n.stop() })
 	return n
+}
+
+var started atomic.Uint32
+
+// loopback gives an address of this computer that no other node or test has, where there are many: nobody takes a node's port while it
+// is restarted.
+func loopback() string {
+	if runtime.GOOS != "linux" {
+		return "127.0.0.1"
+	}
+	pid := os.Getpid()
+	return netip.AddrFrom4([4]byte{127, byte(pid >> 8), byte(pid), byte(2 + started.Add(1)%250)}).String()
 }
 
 // run starts the daemon and waits until it is ready.
