@@ -110,7 +110,7 @@ const findTime = 1500 * time.Millisecond
 func (l *LAN) Lookup(ctx context.Context, who string) (discovery.Peer, error) {
 	changed, stop := l.view.Subscribe()
 	defer stop()
-	p, err := l.view.Lookup(who)
+	p, err := l.known(who)
 	if peer.KindOf(err) != peer.NotFound {
 		return p, err
 	}
@@ -130,13 +130,20 @@ func (l *LAN) Lookup(ctx context.Context, who string) (discovery.Peer, error) {
 	for {
 		select {
 		case <-changed:
-			if p, again := l.view.Lookup(who); peer.KindOf(again) != peer.NotFound {
+			if p, again := l.known(who); peer.KindOf(again) != peer.NotFound {
 				return p, again
 			}
 		case <-ctx.Done():
 			return p, err
 		}
 	}
+}
+
+// known looks a peer up of which the host knows as much as the view: who was just seen can be connected to.
+func (l *LAN) known(who string) (discovery.Peer, error) {
+	l.seen.Lock()
+	defer l.seen.Unlock()
+	return l.view.Lookup(who)
 }
 
 // blocked reports whether a user means a peer that is blocked.

@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"errors"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -127,4 +128,32 @@ func open(t *testing.T) *LAN {
 	}
 	t.Cleanup(l.Close)
 	return l
+}
+
+// TestFoundIsKnown: who looks for a peer that is just being heard of gets it once the host knows where it is.
+func TestFoundIsKnown(t *testing.T) {
+	l := open(t)
+	anna := peertest.Start(t)
+	found := make(chan error)
+	l.seen.Lock()
+	l.view.Observe(time.Now(), discovery.Sighting{ID: anna.ID(), Way: discovery.MDNS, Name: "anna", Workgroup: l.cfg.Workgroup, Addrs: anna.Addrs()})
+	go func() {
+		_, err := l.Lookup(t.Context(), "anna")
+		if err == nil && len(l.host.Known(anna.ID())) == 0 {
+			err = errors.New("no address of it is known")
+		}
+		found <- err
+	}()
+	select {
+	case err := <-found:
+		t.Error(err)
+		l.seen.Unlock()
+		return
+	case <-time.After(100 * time.Millisecond):
+	}
+	l.host.Learn(anna.ID(), anna.Addrs())
+	l.seen.Unlock()
+	if err := <-found; err != nil {
+		t.Error(err)
+	}
 }
