@@ -39,13 +39,13 @@ func TestMount(t *testing.T) {
 	show := func(name, text string) {
 		t.Helper()
 		for where, path := range at(name) {
-			took = append(took, shows(t, where, path, text))
+			took.add(t, func() time.Duration { return shows(t, where, path, text) })
 		}
 	}
 	vanish := func(name string) {
 		t.Helper()
 		for where, path := range at(name) {
-			took = append(took, vanishes(t, where, path))
+			took.add(t, func() time.Duration { return vanishes(t, where, path) })
 		}
 	}
 	a.put("docs/new.txt", "from a")
