@@ -78,7 +78,7 @@ func TestCallBackGoesNowhereElse(t *testing.T) {
 // TestCallsBackSeldom: nobody has ports tried by a peer one after the other, nor those of a relay that carries its circuit.
 func TestCallsBackSeldom(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	m := mute{make(chan peer.Addr, 2)}
+	m := mute{make(chan peer.Addr, 4)}
 	h := NewHelper(m, func() time.Time { return now })
 	ask := func(remote string) {
 		t.Helper()
