@@ -213,8 +213,8 @@ func (d *delivery) prepare(ctx context.Context, r Remote, item queue.Item, b *bo
 	f.mu.Lock()
 	writers := b != nil && b.writers > 0 && b.syncs // who closes it writes no more
 	if b == nil || b.halfLocked() {
-		if b != nil { // its close has it sent
-			d.pt.queue.Set(item.ID, item.Path, later())
+		if now, waits := d.pt.queue.Get(item.ID); waits && b != nil { // its close has it sent
+			d.pt.queue.Set(item.ID, now.Path, later())
 			d.pt.queue.Sent(item.ID, time.Time{})
 		}
 		f.mu.Unlock()
