@@ -69,7 +69,9 @@ func Open(dir string, log *slog.Logger) (*Journal, []Item, error) {
 		return nil, nil, err
 	}
 	if err := j.sweep(damaged); err != nil {
-		j.file.Close()
+		return nil, nil, err
+	}
+	if err := j.compact(); err != nil { // until then the log says that it is damaged
 		return nil, nil, err
 	}
 	items := slices.SortedFunc(maps.Values(j.items), func(a, b Item) int { return cmp.Compare(a.ID, b.ID) })
@@ -79,7 +81,7 @@ func Open(dir string, log *slog.Logger) (*Journal, []Item, error) {
 	return j, items, nil
 }
 
-// replay reads the log and writes it anew, with what makes sense of it. damaged says that there was more than a last record that was
+// replay reads what makes sense of the log. damaged says that there was more than a last record that was
 // not finished.
 func (j *Journal) replay() (damaged bool, err error) {
 	b, err := os.ReadFile(filepath.Join(j.dir, logName))
@@ -109,7 +111,7 @@ func (j *Journal) replay() (damaged bool, err error) {
 			j.items[it.ID] = it
 		}
 	}
-	return damaged, j.compact()
+	return damaged, nil
 }
 
 // compact writes the log anew. The caller holds mu, or nobody else has the journal.
@@ -168,10 +170,13 @@ func (j *Journal) sweep(keep bool) error {
 			if _, waits := j.items[id]; waits {
 				continue
 			}
-			to := filepath.Join(j.dir, left+text)
-			if st, err := e.Info(); !keep || err != nil || st.Size() == 0 || os.Rename(name, to) != nil {
+			if st, err := e.Info(); !keep || err == nil && st.Size() == 0 {
 				_ = os.Remove(name)
 				continue
+			}
+			to := filepath.Join(j.dir, left+text)
+			if err := os.Rename(name, to); err != nil {
+				return err
 			}
 			name = to
 		}

@@ -207,6 +207,36 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// TestKilledWhileMended: what a damaged log does not tell of is kept also by who opens it after one who was killed in the midst of that.
+func TestKilledWhileMended(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := opened(t, dir)
+	for i := range 2 {
+		s := staged(t, j, fmt.Sprint(i))
+		if err := j.Set(item(s.ID, "f")); err != nil {
+			t.Fatal(err)
+		}
+		s.Rest()
+	}
+	_ = j.Close()
+	name := filepath.Join(dir, logName)
+	log, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log[len(magic)+headLen+3] ^= 1
+	if err := os.WriteFile(name, log, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	killed := &Journal{dir: dir, log: quiet(), items: make(map[uint64]Item), loose: make(map[uint64]bool)}
+	if damaged, err := killed.replay(); err != nil || !damaged {
+		t.Fatal(damaged, err)
+	}
+	if j, items := opened(t, dir); len(items) != 1 || len(j.Cut()) != 1 {
+		t.Errorf("%d wait and %d are kept, want one each", len(items), len(j.Cut()))
+	}
+}
+
 // TestInstead: what takes the place of another is there as soon as that is not, however much of the log is written, and nothing changes
 // if nothing is.
 func TestInstead(t *testing.T) {
